@@ -1,0 +1,25 @@
+# One target per room of the house (docs/architecture.md). A room's sources are
+# the .cc files of its folder; what it may include is what it links.
+#
+#   quant_room(core/codec DEPS quant_core_kernels ...)   -> target quant_core_codec
+function(quant_room path)
+  cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
+  string(REPLACE "/" "_" name "quant_${path}")
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${path}/*.cc)
+  if(sources)
+    add_library(${name} STATIC ${sources})
+    set(scope PUBLIC)
+    target_compile_options(${name} PRIVATE -Wall -Wextra -Wno-unused-parameter)
+    if(QUANT_WARNINGS_AS_ERRORS)
+      target_compile_options(${name} PRIVATE -Werror)
+    endif()
+    if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
+      target_compile_options(${name} PRIVATE -Wthread-safety)
+    endif()
+  else()
+    add_library(${name} INTERFACE)
+    set(scope INTERFACE)
+  endif()
+  target_include_directories(${name} ${scope} $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>)
+  target_link_libraries(${name} ${scope} ${ARG_DEPS})
+endfunction()

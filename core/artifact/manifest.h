@@ -1,0 +1,54 @@
+// manifest.json: what an artifact is made of and where it came from. Every
+// other file of the artifact is listed with its size and SHA-256.
+#ifndef QUANT_CORE_ARTIFACT_MANIFEST_H_
+#define QUANT_CORE_ARTIFACT_MANIFEST_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace quant {
+
+struct ManifestFile {
+  std::string path;
+  int64_t size_bytes = 0;
+  std::string sha256;
+};
+
+struct ManifestSource {
+  std::string name;           // weight file
+  int64_t size_bytes = 0;
+  std::string header_digest;  // XXH3-128 of its header
+  std::string sha256;         // empty unless the recipe asks for it
+};
+
+struct Manifest {
+  std::string engine_version;
+  std::string recipe_json;
+  std::string fingerprint;
+  std::vector<ManifestSource> sources;
+  std::vector<ManifestFile> files;  // sorted by path, without the manifest
+};
+
+inline constexpr char kManifestName[] = "manifest.json";
+
+// Deterministic text. With `padded_to` > 0, newlines at the end make it exactly
+// that long; INTERNAL when it is longer.
+absl::StatusOr<std::string> ManifestToJson(const Manifest& manifest,
+                                           int64_t padded_to);
+absl::StatusOr<Manifest> ParseManifest(const std::string& text);
+
+struct VerifyReport {
+  int64_t files = 0;
+  int64_t bytes = 0;
+  std::vector<std::string> problems;  // empty = everything is as listed
+};
+// Hashes every listed file of an artifact directory and looks for files that
+// are missing or not listed. NOT_FOUND when there is no manifest.
+absl::StatusOr<VerifyReport> VerifyArtifact(const std::string& directory);
+
+}  // namespace quant
+
+#endif  // QUANT_CORE_ARTIFACT_MANIFEST_H_

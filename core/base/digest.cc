@@ -1,0 +1,82 @@
+#include "core/base/digest.h"
+
+#include <openssl/evp.h>
+#include <xxhash.h>
+
+#include <vector>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_format.h"
+#include "core/base/file.h"
+#include "core/base/status_macros.h"
+
+namespace quant {
+
+struct Sha256::Impl {
+  EVP_MD_CTX* context = EVP_MD_CTX_new();
+  ~Impl() { EVP_MD_CTX_free(context); }
+};
+
+Sha256::Sha256() : impl_(std::make_unique<Impl>()) {
+  EVP_DigestInit_ex(impl_->context, EVP_sha256(), nullptr);
+}
+Sha256::~Sha256() = default;
+Sha256::Sha256(Sha256&&) noexcept = default;
+Sha256& Sha256::operator=(Sha256&&) noexcept = default;
+
+void Sha256::Update(absl::Span<const uint8_t> bytes) {
+  EVP_DigestUpdate(impl_->context, bytes.data(), bytes.size());
+}
+
+void Sha256::Update(absl::string_view bytes) {
+  EVP_DigestUpdate(impl_->context, bytes.data(), bytes.size());
+}
+
+std::string Sha256::Finish() {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  EVP_DigestFinal_ex(impl_->context, digest, &size);
+  return absl::BytesToHexString(
+      absl::string_view(reinterpret_cast<char*>(digest), size));
+}
+
+std::string Sha256Hex(absl::string_view bytes) {
+  Sha256 sha;
+  sha.Update(bytes);
+  return sha.Finish();
+}
+
+absl::StatusOr<std::string> Sha256OfFile(const std::string& path) {
+  QUANT_ASSIGN_OR_RETURN(File file, File::OpenRead(path));
+  QUANT_ASSIGN_OR_RETURN(const int64_t size, file.Size());
+  constexpr int64_t kChunkBytes = 1 << 20;
+  std::vector<uint8_t> buffer(std::min(size, kChunkBytes));
+  Sha256 sha;
+  for (int64_t offset = 0; offset < size;) {
+    const int64_t n = std::min<int64_t>(size - offset, kChunkBytes);
+    const absl::Span<uint8_t> chunk(buffer.data(), n);
+    QUANT_RETURN_IF_ERROR(file.ReadAt(offset, chunk));
+    sha.Update(chunk);
+    offset += n;
+  }
+  return sha.Finish();
+}
+
+bool IsSha256Hex(absl::string_view text) {
+  if (text.size() != 64) return false;
+  for (char c : text) {
+    if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) return false;
+  }
+  return true;
+}
+
+uint64_t Xxh3(absl::Span<const uint8_t> bytes) {
+  return XXH3_64bits(bytes.data(), bytes.size());
+}
+
+std::string Xxh3Hex(absl::string_view bytes) {
+  const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
+  return absl::StrFormat("%016x%016x", hash.high64, hash.low64);
+}
+
+}  // namespace quant

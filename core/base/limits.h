@@ -1,0 +1,33 @@
+// Every bound that input from outside meets, in one place.
+#ifndef QUANT_CORE_BASE_LIMITS_H_
+#define QUANT_CORE_BASE_LIMITS_H_
+
+#include <cstdint>
+
+namespace quant {
+
+// safetensors: the reference reader's cap on the header.
+inline constexpr int64_t kMaxSafetensorsHeaderBytes = 100'000'000;
+inline constexpr int64_t kMaxTensorsPerModel = 1 << 20;
+inline constexpr int64_t kMaxTensorNameBytes = 1024;
+inline constexpr int64_t kMaxTensorRank = 8;
+inline constexpr int64_t kMaxShardsPerModel = 10'000;
+inline constexpr int64_t kMaxJsonDepth = 64;
+inline constexpr int64_t kMaxConfigBytes = 16 << 20;
+inline constexpr int64_t kMaxIndexBytes = 256 << 20;
+inline constexpr int64_t kMaxSideFileBytes = 1 << 30;
+inline constexpr int64_t kMaxSideFiles = 1000;
+// One row must fit a tile: 2^24 elements are 64 MiB of float32.
+inline constexpr int64_t kMaxRowElements = int64_t{1} << 24;
+inline constexpr int64_t kMaxGroupSize = 1 << 20;
+inline constexpr int kMaxOutputsPerJob = 16;
+inline constexpr int kMaxGatesPerJob = 32;
+inline constexpr int kMaxRulesPerRecipe = 1000;
+inline constexpr int64_t kMaxRuleMatchBytes = 512;
+inline constexpr int64_t kMaxInlineTensorValues = 1 << 20;
+inline constexpr int64_t kMaxUploadFiles = 10'000;
+inline constexpr int kMaxThreads = 1024;
+
+}  // namespace quant
+
+#endif  // QUANT_CORE_BASE_LIMITS_H_

@@ -1,0 +1,61 @@
+// A scheme says what numbers come out: type, bits, symmetry, granularity. It has
+// a preset name that everyone knows, and says nothing of how codes are chosen
+// (method) or how they lie on disk (format).
+#ifndef QUANT_CORE_CODEC_SCHEME_H_
+#define QUANT_CORE_CODEC_SCHEME_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+namespace quant {
+
+enum class NumberType { kInt, kF8E4M3, kF8E5M2, kF16, kBF16, kF32 };
+
+// What shares one scale. kNone: a plain cast without scales.
+enum class Granularity { kNone, kTensor, kChannel, kGroup, kBlock };
+
+// How activations are quantized at run time; part of the scheme because loaders
+// read it from the checkpoint's configuration.
+enum class Activations { kNone, kInt8TokenDynamic, kFp8TokenDynamic,
+                         kFp8Group128Dynamic };
+
+struct Scheme {
+  std::string name;  // preset name it started from
+  NumberType type = NumberType::kInt;
+  int bits = 8;
+  bool symmetric = true;
+  Granularity granularity = Granularity::kChannel;
+  int64_t group_size = 0;  // with kGroup: elements along the input dimension
+  int64_t block_rows = 0;  // with kBlock
+  int64_t block_cols = 0;
+  Activations activations = Activations::kNone;
+
+  bool is_cast() const { return granularity == Granularity::kNone; }
+  bool operator==(const Scheme&) const = default;
+};
+
+// "int4 sym group 128", for people.
+std::string DescribeScheme(const Scheme& scheme);
+// "tensor", "channel", "group", "block", "none".
+absl::string_view GranularityName(Granularity granularity);
+
+// One row of the table of presets (presets.def).
+struct Preset {
+  Scheme scheme;
+  absl::string_view description;
+  absl::string_view unavailable;  // why not yet, and what instead; else empty
+};
+absl::Span<const Preset> Presets();
+
+// The preset's scheme. INVALID_ARGUMENT UNKNOWN_NAME with the nearest name;
+// UNSUPPORTED for one that is known but not available, naming the nearest.
+absl::StatusOr<Scheme> FindScheme(absl::string_view name);
+
+}  // namespace quant
+
+#endif  // QUANT_CORE_CODEC_SCHEME_H_

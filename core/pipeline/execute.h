@@ -1,0 +1,79 @@
+// Carries out a plan in a work directory: flat memory, resumable, cancellable,
+// the same bytes at any thread count.
+#ifndef QUANT_CORE_PIPELINE_EXECUTE_H_
+#define QUANT_CORE_PIPELINE_EXECUTE_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/base/thread_pool.h"
+#include "core/container/model_reader.h"
+#include "core/pipeline/plan.h"
+
+namespace quant {
+
+struct ProgressUpdate {
+  std::string stage;  // "QUANTIZING", "FINISHING"
+  int64_t tensors_done = 0;
+  int64_t tensors_total = 0;
+  int64_t bytes_done = 0;  // source bytes
+  int64_t bytes_total = 0;
+  std::string tensor;
+  int64_t tensors_resumed = 0;
+  int64_t tensors_redone = 0;
+};
+
+struct ExecuteOptions {
+  // Holds the lock, the journal and the outputs. Made when it is not there;
+  // taken over when it holds work of the same fingerprint; started over when
+  // of another. FAILED_PRECONDITION WORK_DIR_LOCKED when in use.
+  std::string work_dir;
+  ThreadPool* pool = nullptr;
+  std::stop_token stop;  // checked between tiles; answers CANCELLED
+  // Called from worker threads, one at a time, at most every 100 ms and at the
+  // end of each stage.
+  std::function<void(const ProgressUpdate&)> progress;
+  // Called after a journal line was written.
+  std::function<void(int64_t tensors_done)> journal;
+  bool sync = true;  // fsync outputs before answering
+};
+
+struct ResultFile {
+  std::string path;
+  int64_t size_bytes = 0;
+  std::string sha256;
+};
+
+struct ExecutedOutput {
+  std::string name;
+  std::string directory;           // finished files and nothing else
+  std::vector<ResultFile> files;   // sorted by path
+  // "size_bytes", "bits_per_weight", "min_sqnr_db", "sqnr_db",
+  // "quantized_tensors", "overflow_count", "underflow_count",
+  // "nonfinite_zeroed". SQNRs are absent when nothing was lossy.
+  std::map<std::string, double> metrics;
+};
+
+struct ExecuteResult {
+  std::vector<ExecutedOutput> outputs;
+  int64_t tensors_total = 0;
+  int64_t tensors_resumed = 0;  // taken over from earlier work
+  int64_t tensors_redone = 0;   // begun earlier, not finished, done again
+  std::map<std::string, double> stage_seconds;
+};
+
+// DATA_LOSS for broken sources, FAILED_PRECONDITION NONFINITE_WEIGHTS naming
+// tensor and index, FAILED_PRECONDITION SOURCE_CHANGED, RESOURCE_EXHAUSTED
+// STORAGE_FULL, CANCELLED.
+absl::StatusOr<ExecuteResult> Execute(const ModelReader& model,
+                                      const Plan& plan,
+                                      const ExecuteOptions& options);
+
+}  // namespace quant
+
+#endif  // QUANT_CORE_PIPELINE_EXECUTE_H_

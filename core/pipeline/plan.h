@@ -1,0 +1,61 @@
+// A plan is a promise: what each source tensor becomes, where every byte goes,
+// how much memory and disk it takes. Made from headers alone.
+#ifndef QUANT_CORE_PIPELINE_PLAN_H_
+#define QUANT_CORE_PIPELINE_PLAN_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/artifact/format.h"
+#include "core/container/model_reader.h"
+#include "core/pipeline/request.h"
+
+namespace quant {
+
+// A file of the artifact with its exact size.
+struct PlannedFile {
+  std::string path;
+  int64_t size_bytes = 0;
+};
+
+// What one output makes of one source tensor.
+struct TensorPlan {
+  int source = 0;  // index into ModelReader::tensors()
+  std::string role;
+  bool quantized = false;  // false: copied as it is
+  Scheme scheme;           // when quantized
+  std::string method;      // when quantized
+  std::string reason;      // never empty
+  int64_t output_bytes = 0;
+  std::vector<OutputTensor> outputs;  // placed: file and offset are set
+};
+
+struct OutputPlan {
+  OutputRequest request;
+  std::vector<TensorPlan> tensors;  // parallel to Plan::order
+  ArtifactLayout layout;            // files, headers, side files
+  std::vector<PlannedFile> files;   // all files, sorted by path
+  int64_t total_bytes = 0;
+  double bits_per_weight = 0;
+};
+
+struct Plan {
+  std::vector<OutputPlan> outputs;
+  std::vector<int> order;  // source tensors, in the order of processing
+  int64_t memory_bound_bytes = 0;
+  int64_t disk_bound_bytes = 0;
+  int64_t source_bytes = 0;
+  std::string fingerprint;  // 32 hex digits
+};
+
+// Reads headers and config only. INVALID_ARGUMENT for recipes that can't be;
+// FAILED_PRECONDITION PLAN_REFUSED when the model does not fit the recipe (all
+// misfits listed), or is quantized already.
+absl::StatusOr<Plan> MakePlan(const ModelReader& model,
+                              const PlanRequest& request);
+
+}  // namespace quant
+
+#endif  // QUANT_CORE_PIPELINE_PLAN_H_

@@ -1,0 +1,46 @@
+// What is asked of the pipeline: recipes in core types (core/recipe makes them
+// from protos).
+#ifndef QUANT_CORE_PIPELINE_REQUEST_H_
+#define QUANT_CORE_PIPELINE_REQUEST_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/codec/scheme.h"
+#include "core/method/method.h"
+#include "core/transform/load_rows.h"
+
+namespace quant {
+
+enum class OnMismatch { kFail, kChannel, kSkip };
+
+// The first rule that matches a tensor decides.
+struct TensorRule {
+  std::string match;             // exact name, "re:" pattern, class or role
+  std::optional<Scheme> scheme;  // nothing = leave as it is
+};
+
+struct OutputRequest {
+  std::string name;
+  Scheme scheme;
+  std::string method = "rtn";
+  std::string format = "compressed-tensors";
+  ScaleRule scale = ScaleRule::kMinmax;
+  std::vector<TensorRule> rules;
+  OnMismatch on_mismatch = OnMismatch::kFail;
+  int64_t max_shard_bytes = 5'000'000'000;
+  Nonfinite nonfinite = Nonfinite::kError;
+  bool source_digest = false;
+  std::string recipe_json;  // canonical text, for manifest and fingerprint
+};
+
+struct PlanRequest {
+  std::vector<OutputRequest> outputs;
+  int threads = 1;  // for the memory bound only: bytes never depend on it
+};
+
+}  // namespace quant
+
+#endif  // QUANT_CORE_PIPELINE_REQUEST_H_

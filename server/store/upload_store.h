@@ -1,0 +1,64 @@
+// Models that clients bring: blobs by SHA-256, and uploads that name them.
+// Calls may touch the disk: not for gRPC callbacks. Thread-safe.
+#ifndef QUANT_SERVER_STORE_UPLOAD_STORE_H_
+#define QUANT_SERVER_STORE_UPLOAD_STORE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "server/store/artifact_store.h"
+
+namespace quant {
+
+struct UploadRecord {
+  std::string id;                   // digest of the declaration: idempotent
+  std::vector<StoredFile> files;    // sorted by path
+  std::vector<StoredFile> missing;  // one per digest that is not stored
+  int64_t create_time = 0;
+  bool complete() const { return missing.empty(); }
+};
+
+// A blob being received. One writer at a time; destruction without Finish keeps
+// the bytes received so far for a later writer.
+class BlobWriter {
+ public:
+  virtual ~BlobWriter() = default;
+  // Bytes stored so far; the next Append goes there.
+  virtual int64_t committed_size() const = 0;
+  // The blob is already complete: nothing to do.
+  virtual bool complete() const = 0;
+  // INVALID_ARGUMENT OFFSET_INVALID when it would exceed the declared size.
+  virtual absl::Status Append(absl::Span<const uint8_t> bytes) = 0;
+  // Checks size and digest, makes it durable and visible. INVALID_ARGUMENT
+  // DIGEST_MISMATCH drops the bytes.
+  virtual absl::Status Finish() = 0;
+};
+
+class UploadStore {
+ public:
+  virtual ~UploadStore() = default;
+  // Validates paths and digests; INVALID_ARGUMENT INVALID_SPEC with the field.
+  virtual absl::StatusOr<UploadRecord> Create(
+      std::vector<StoredFile> files) = 0;
+  virtual absl::StatusOr<UploadRecord> Get(const std::string& id) = 0;
+  // ABORTED BLOB_BUSY when another writer holds the blob.
+  virtual absl::StatusOr<std::unique_ptr<BlobWriter>> OpenBlob(
+      const std::string& upload_id, const std::string& sha256) = 0;
+  struct WriteStatus {
+    int64_t committed_size = 0;
+    bool complete = false;
+  };
+  virtual absl::StatusOr<WriteStatus> QueryBlob(
+      const std::string& upload_id, const std::string& sha256) = 0;
+  // A directory that shows the complete upload as its files (hard links).
+  // FAILED_PRECONDITION SOURCE_MISSING while something is missing.
+  virtual absl::StatusOr<std::string> Directory(const std::string& id) = 0;
+};
+
+}  // namespace quant
+
+#endif  // QUANT_SERVER_STORE_UPLOAD_STORE_H_
