@@ -1,0 +1,50 @@
+# Doors to the project. They only forward to CMake presets and scripts, so
+# nothing here is needed to use CMake directly.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help deps build demo test interop soak bench install format clean
+
+BUILD := build/release
+PREFIX ?= /usr/local
+# Two at a time: the tests start servers and measure, and CI has two cores.
+TEST_JOBS ?= 2
+
+help: ## Print what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: ## Install the Debian packages that everything below needs
+	@scripts/deps.sh
+
+demo: deps $(BUILD)/build.ninja ## Quantize the bundled model on a real server, start to end
+	@cmake --build $(BUILD) --target quantd quantctl
+	@scripts/demo.sh $(BUILD)
+
+test: build ## Run every test (what CI runs)
+	@tests/interop/venv.sh build/venv
+	@ctest --test-dir $(BUILD) -j $(TEST_JOBS) --output-on-failure --no-tests=error
+
+build: deps $(BUILD)/build.ninja ## Build everything: release, with tests
+	@cmake --build $(BUILD)
+
+interop: build ## Load artifacts with the public loaders (downloads torch)
+	@tests/interop/optional/run.sh $(BUILD)
+
+soak: build ## Kill loops, full disks and big models: long runs of the fault tests
+	@tests/faults/soak.sh $(BUILD)
+
+bench: deps ## Measure, as ratios to this machine's own limits
+	@[ -f build/bench/build.ninja ] || cmake --preset bench
+	@cmake --build build/bench
+	@tests/bench/run.sh build/bench
+
+install: build ## Install binaries and the client library under PREFIX (/usr/local)
+	@cmake --install $(BUILD) --prefix $(PREFIX)
+
+format: ## Format the C++ sources (needs clang-format)
+	@git ls-files '*.cc' '*.h' | xargs clang-format -i
+
+clean: ## Remove what was built
+	@rm -rf build
+
+$(BUILD)/build.ninja:
+	@cmake --preset release
