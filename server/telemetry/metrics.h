@@ -1,0 +1,188 @@
+// What the server counts, as typed members: no metric or label is named
+// outside this room. All methods are thread-safe and cheap.
+#ifndef QUANT_SERVER_TELEMETRY_METRICS_H_
+#define QUANT_SERVER_TELEMETRY_METRICS_H_
+
+#include <prometheus/counter.h>
+#include <prometheus/family.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+
+namespace quant {
+
+// One RPC method; resolve it once and keep the reference.
+class RpcMethodMetrics {
+ public:
+  RpcMethodMetrics(prometheus::Registry& registry, const std::string& method);
+  void Started() { started_->Increment(); }
+  void Handled(absl::StatusCode code, double seconds);
+
+ private:
+  static constexpr int kCodes = 17;
+  prometheus::Counter* started_;
+  prometheus::Histogram* seconds_;
+  std::array<prometheus::Counter*, kCodes> handled_;
+};
+
+class RpcMetrics {
+ public:
+  explicit RpcMetrics(prometheus::Registry& registry);
+  // `method` as "quant.v1.JobService/CreateJob", from the descriptors, never
+  // from a peer. The reference lives as long as this.
+  RpcMethodMetrics& Method(const std::string& method);
+  // Calls that were turned away before any work, by a constant reason.
+  void Rejected(const std::string& reason);
+
+ private:
+  prometheus::Registry& registry_;
+  prometheus::Family<prometheus::Counter>& rejected_;
+  std::mutex mutex_;
+  std::map<std::string, std::unique_ptr<RpcMethodMetrics>> methods_;
+};
+
+class WatchMetrics {
+ public:
+  explicit WatchMetrics(prometheus::Registry& registry);
+  void Opened() { active_.Increment(); }
+  // "final", "cancelled", "slow_consumer", "recycled", "draining", ...
+  void Closed(const std::string& reason);
+
+ private:
+  prometheus::Gauge& active_;
+  prometheus::Family<prometheus::Counter>& closed_;
+};
+
+class QueueMetrics {
+ public:
+  explicit QueueMetrics(prometheus::Registry& registry);
+  // `state` as "QUEUED", ...
+  void SetJobs(const std::string& state, int64_t count);
+  void SetOldestAge(double seconds) { oldest_age_.Set(seconds); }
+  // From creation (or the end of the backoff) to the claim.
+  void Waited(double seconds) { wait_.Observe(seconds); }
+  // Totals of the store since it was opened.
+  void SetCommits(int64_t commits, int64_t commands);
+  void LeaseLost() { lease_lost_.Increment(); }
+  void LeasesExpired(int64_t count) { rescued_.Increment(count); }
+
+ private:
+  prometheus::Family<prometheus::Gauge>& jobs_;
+  prometheus::Gauge& oldest_age_;
+  prometheus::Histogram& wait_;
+  prometheus::Counter& commits_;
+  prometheus::Counter& commands_;
+  prometheus::Counter& lease_lost_;
+  prometheus::Counter& rescued_;
+  std::mutex mutex_;  // for SetCommits
+};
+
+class JobMetrics {
+ public:
+  explicit JobMetrics(prometheus::Registry& registry);
+  // An attempt ended: `outcome` "succeeded", "crashed", ...; `reason` one of
+  // core/base/error.h or empty. `seconds` of this attempt.
+  void AttemptEnded(const std::string& outcome, const std::string& reason,
+                    double seconds);
+  // A job reached a terminal state after so many attempts and seconds since
+  // its creation.
+  void Completed(const std::string& outcome, const std::string& reason,
+                 int attempts, double seconds);
+  void Stage(const std::string& stage, double seconds);
+  void TensorsRedone(int64_t count) { redone_.Increment(count); }
+  void TensorsResumed(int64_t count) { resumed_.Increment(count); }
+
+ private:
+  prometheus::Family<prometheus::Counter>& attempts_;
+  prometheus::Family<prometheus::Counter>& completed_;
+  prometheus::Family<prometheus::Histogram>& attempt_seconds_;
+  prometheus::Family<prometheus::Histogram>& duration_;
+  prometheus::Family<prometheus::Histogram>& stage_;
+  prometheus::Histogram& attempts_per_job_;
+  prometheus::Counter& redone_;
+  prometheus::Counter& resumed_;
+};
+
+class WorkerMetrics {
+ public:
+  explicit WorkerMetrics(prometheus::Registry& registry);
+  void SetCapacity(int slots) { capacity_.Set(slots); }
+  void SetSlots(int idle, int busy, int draining);
+
+ private:
+  prometheus::Gauge& capacity_;
+  prometheus::Gauge& idle_;
+  prometheus::Gauge& busy_;
+  prometheus::Gauge& draining_;
+};
+
+class StorageMetrics {
+ public:
+  explicit StorageMetrics(prometheus::Registry& registry);
+  void SetFree(int64_t bytes) { free_.Set(static_cast<double>(bytes)); }
+  void SetUsed(int64_t bytes) { used_.Set(static_cast<double>(bytes)); }
+  void Read(int64_t bytes) { read_.Increment(static_cast<double>(bytes)); }
+  void Written(int64_t bytes) {
+    written_.Increment(static_cast<double>(bytes));
+  }
+
+ private:
+  prometheus::Gauge& free_;
+  prometheus::Gauge& used_;
+  prometheus::Counter& read_;
+  prometheus::Counter& written_;
+};
+
+// process_* under the names that dashboards know; read at each scrape.
+class ProcessMetrics {
+ public:
+  explicit ProcessMetrics(prometheus::Registry& registry);
+  void Update();
+
+ private:
+  prometheus::Gauge& resident_;
+  prometheus::Gauge& virtual_;
+  prometheus::Gauge& open_fds_;
+  prometheus::Gauge& max_fds_;
+  prometheus::Gauge& start_time_;
+  prometheus::Counter& cpu_seconds_;
+  std::mutex mutex_;
+};
+
+class Metrics {
+ public:
+  Metrics();
+  Metrics(const Metrics&) = delete;
+  Metrics& operator=(const Metrics&) = delete;
+
+ private:
+  prometheus::Registry registry_;
+
+ public:
+  RpcMetrics rpc;
+  WatchMetrics watch;
+  QueueMetrics queue;
+  JobMetrics jobs;
+  WorkerMetrics workers;
+  StorageMetrics storage;
+
+  // Everything in the Prometheus text format, version 0.0.4.
+  std::string Render();
+
+ private:
+  ProcessMetrics process_;
+};
+
+}  // namespace quant
+
+#endif  // QUANT_SERVER_TELEMETRY_METRICS_H_
