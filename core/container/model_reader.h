@@ -20,9 +20,9 @@ namespace quant {
 struct TensorEntry {
   std::string name;
   DType dtype = DType::kF32;
-  Shape shape;          // [out, in] for matrices
-  int file = 0;         // index into ModelReader::files()
-  int64_t offset = 0;   // first byte, absolute in the file
+  Shape shape;         // [out, in] for matrices
+  int file = 0;        // index into ModelReader::files()
+  int64_t offset = 0;  // first byte, absolute in the file
   int64_t bytes = 0;
 };
 

@@ -39,12 +39,16 @@ struct SafetensorsHeader {
 // `file_size` the size of the whole file. Never allocates more than a small
 // multiple of json.size(). DATA_LOSS MODEL_MALFORMED, naming the tensor, for
 // everything the reference reader refuses, and for duplicate keys.
-absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(
-    absl::string_view json, int64_t file_size);
+absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(absl::string_view json,
+                                                         int64_t file_size);
 
 // Reads and checks the header of an open file. Reads nothing else.
 // FAILED_PRECONDITION UNSAFE_FORMAT when the bytes look like a pickle or a zip.
 absl::StatusOr<SafetensorsHeader> ReadSafetensorsHeader(const File& file);
+
+// The header text of an open file, with its length checked and nothing else:
+// what ReadSafetensorsHeader hands to ParseSafetensorsHeader.
+absl::StatusOr<std::string> ReadSafetensorsHeaderText(const File& file);
 
 // A file to be written: where every byte goes.
 struct SafetensorsLayout {

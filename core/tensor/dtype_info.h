@@ -14,11 +14,11 @@ namespace quant {
 struct NumberTypeInfo {
   absl::string_view name;  // "FP32", "BF16", "FP16", "FP8_E4M3", "INT4", ...
   int bits;
-  double max;              // largest finite value
-  double min_normal;       // smallest positive normal; 0 for integers
-  double min_positive;     // smallest positive value
-  double decimal_digits;   // significant decimal digits that always survive
-  double spacing_at_one;   // distance from 1 to the next larger value
+  double max;             // largest finite value
+  double min_normal;      // smallest positive normal; 0 for integers
+  double min_positive;    // smallest positive value
+  double decimal_digits;  // significant decimal digits that always survive
+  double spacing_at_one;  // distance from 1 to the next larger value
 };
 
 // FP32, BF16, FP16, FP8_E4M3, FP8_E5M2, INT8, INT4.

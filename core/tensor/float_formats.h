@@ -30,14 +30,16 @@ uint8_t F32ToE4m3(float value);
 float E5m2ToF32(uint8_t bits);
 uint8_t F32ToE5m2(float value);
 
-// E8M0 scale: 2^(bits - 127); 0xFF is NaN. Encoding takes the floor of log2.
+// E8M0 scale: 2^(bits - 127); 0xFF is NaN. Encoding takes the floor of log2 of
+// the magnitude, held within 0 and 254; NaN stays NaN.
 float E8m0ToF32(uint8_t bits);
 uint8_t F32ToE8m0(float value);
 
-// The smallest value of the type that is >= `value`, for finite value >= 0.
+// The smallest value of the type that is >= `value`, for finite value >= 0;
+// the largest finite one (F16: 65504) where none is.
 // For scales: a scale that is rounded down no longer covers its range.
 float RoundUpToBf16(float value);
-float RoundUpToF16(float value);  // saturates at 65504
+float RoundUpToF16(float value);
 
 }  // namespace quant
 
