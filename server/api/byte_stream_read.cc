@@ -1,0 +1,168 @@
+// ByteStream.Read: one chunk on the wire while the next comes from the disk.
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/digest.h"
+#include "core/base/error.h"
+#include "core/base/status_macros.h"
+#include "server/api/byte_stream_reactors.h"
+#include "server/api/names.h"
+#include "server/api/stream_reactor.h"
+
+namespace quant {
+namespace {
+
+using google::bytestream::ReadRequest;
+using google::bytestream::ReadResponse;
+
+constexpr MethodInfo kRead = {"google.bytestream.ByteStream/Read"};
+constexpr int64_t kChunkBytes = 1 << 20;
+
+absl::Status OutOfRange(absl::string_view message, absl::string_view field) {
+  return MakeError(absl::StatusCode::kOutOfRange, Reason::kOffsetInvalid,
+                   message, field);
+}
+
+// A file that is read as a whole is checked against its digest on the way: the
+// last chunk is held back until the digest is right.
+class ReadStream final
+    : public StreamReactor<grpc::ServerWriteReactor<ReadResponse>> {
+ public:
+  ReadStream(const ApiEnv& env, grpc::CallbackServerContext* context,
+             const ReadRequest& request)
+      : StreamReactor(env, kRead, context), request_(request) {}
+
+ private:
+  void Begin() override {
+    absl::Status queued = env_.io.Submit([this, keep = self_] { Open(); });
+    if (!queued.ok()) End(queued);
+  }
+
+  void Open() {
+    if (absl::Status status = TryOpen(); !status.ok()) return End(status);
+    Fill();
+  }
+
+  absl::Status TryOpen() {
+    QUANT_ASSIGN_OR_RETURN(FileResource file,
+                           ParseFileResource(request_.resource_name()));
+    QUANT_ASSIGN_OR_RETURN(reader_,
+                           env_.artifacts.Open(file.artifact_id, file.path));
+    const int64_t size = reader_->size_bytes();
+    const int64_t offset = request_.read_offset();
+    const int64_t limit = request_.read_limit();
+    if (offset < 0 || offset > size) {
+      return OutOfRange(
+          absl::StrCat("read_offset is ", offset, "; expected 0..", size),
+          "read_offset");
+    }
+    if (limit < 0) {
+      return OutOfRange(
+          absl::StrCat("read_limit is ", limit, "; it can't be negative"),
+          "read_limit");
+    }
+    next_ = offset;
+    end_ = limit == 0 ? size : offset + std::min(limit, size - offset);
+    if (offset == 0 && end_ == size) return ExpectDigest(file);
+    return absl::OkStatus();
+  }
+
+  absl::Status ExpectDigest(const FileResource& file) {
+    QUANT_ASSIGN_OR_RETURN(ArtifactRecord record,
+                           env_.artifacts.Get(file.artifact_id));
+    for (const StoredFile& stored : record.files) {
+      if (stored.path == file.path) expected_sha256_ = stored.sha256;
+    }
+    digest_.emplace();
+    return absl::OkStatus();
+  }
+
+  // On the executor, one at a time.
+  void Fill() {
+    const int64_t size = std::min(kChunkBytes, end_ - next_);
+    if (size > 0) {
+      std::string& data = *spare_.mutable_data();
+      data.resize(static_cast<size_t>(size));
+      auto* bytes = reinterpret_cast<uint8_t*>(data.data());
+      absl::Status status = reader_->ReadAt(
+          next_, absl::MakeSpan(bytes, static_cast<size_t>(size)));
+      if (!status.ok()) return End(status);
+      if (digest_) digest_->Update(data);
+      next_ += size;
+    }
+    if (next_ == end_ && digest_ && digest_->Finish() != expected_sha256_) {
+      return End(MakeError(
+          absl::StatusCode::kDataLoss, Reason::kDigestMismatch,
+          absl::StrCat(
+              request_.resource_name(),
+              ": the stored bytes don't match the artifact's digest")));
+    }
+    std::lock_guard lock(mutex_);
+    filled_ = size > 0;
+    exhausted_ = next_ == end_;
+    PumpLocked();
+  }
+
+  void OnWriteDone(bool ok) override {
+    std::lock_guard lock(mutex_);
+    writing_ = false;
+    if (!ok) {
+      return EndLocked(MakeError(absl::StatusCode::kCancelled,
+                                 Reason::kCancelled, "the caller has left"));
+    }
+    PumpLocked();
+  }
+
+  void PumpLocked() {
+    if (ended_ || writing_) return;
+    if (filled_) {
+      current_.Swap(&spare_);
+      filled_ = false;
+      writing_ = true;
+      write_start_ = env_.clock.MonotonicMicros();
+      StartWrite(&current_);
+      if (!exhausted_) Continue([this] { Fill(); });
+    } else if (exhausted_) {
+      EndLocked(absl::OkStatus());
+    }
+  }
+
+  void TickLocked(int64_t now) override {
+    if (writing_ && now - write_start_ > env_.options.read_stall_micros) {
+      EndLocked(MakeError(absl::StatusCode::kUnavailable, Reason::kSlowConsumer,
+                          "the reader takes no bytes; read on from where it "
+                          "stands"));
+    }
+  }
+
+  const ReadRequest request_;
+  // Used by one step at a time.
+  std::unique_ptr<ArtifactFileReader> reader_;
+  int64_t next_ = 0;  // of the file, not yet read
+  int64_t end_ = 0;
+  std::optional<Sha256> digest_;
+  std::string expected_sha256_;
+  // The step's, until filled_; then under mutex_.
+  ReadResponse spare_;
+  // Under mutex_.
+  ReadResponse current_;
+  bool filled_ = false;
+  bool exhausted_ = false;
+  bool writing_ = false;
+  int64_t write_start_ = 0;
+};
+
+}  // namespace
+
+grpc::ServerWriteReactor<ReadResponse>* StartByteStreamRead(
+    const ApiEnv& env, grpc::CallbackServerContext* context,
+    const ReadRequest& request) {
+  return ReadStream::Launch(
+      std::make_shared<ReadStream>(env, context, request));
+}
+
+}  // namespace quant

@@ -1,0 +1,33 @@
+// google.bytestream.ByteStream: artifacts out, uploads in.
+#ifndef QUANT_SERVER_API_BYTE_STREAM_SERVICE_H_
+#define QUANT_SERVER_API_BYTE_STREAM_SERVICE_H_
+
+#include "google/bytestream/bytestream.grpc.pb.h"
+#include "server/api/call.h"
+#include "server/api/env.h"
+
+namespace quant {
+
+class ByteStreamService final
+    : public google::bytestream::ByteStream::CallbackService {
+ public:
+  explicit ByteStreamService(const ApiEnv& env) : env_(env) {}
+
+  grpc::ServerWriteReactor<google::bytestream::ReadResponse>* Read(
+      grpc::CallbackServerContext* context,
+      const google::bytestream::ReadRequest* request) override;
+  grpc::ServerReadReactor<google::bytestream::WriteRequest>* Write(
+      grpc::CallbackServerContext* context,
+      google::bytestream::WriteResponse* response) override;
+  grpc::ServerUnaryReactor* QueryWriteStatus(
+      grpc::CallbackServerContext* context,
+      const google::bytestream::QueryWriteStatusRequest* request,
+      google::bytestream::QueryWriteStatusResponse* response) override;
+
+ private:
+  const ApiEnv& env_;
+};
+
+}  // namespace quant
+
+#endif  // QUANT_SERVER_API_BYTE_STREAM_SERVICE_H_

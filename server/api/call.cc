@@ -1,0 +1,120 @@
+#include "server/api/call.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/error.h"
+#include "server/api/grpc_status.h"
+
+namespace quant {
+namespace {
+
+// Owns itself: lives from the call to OnDone, which gRPC calls after Finish.
+class UnaryReactor final : public grpc::ServerUnaryReactor {
+ public:
+  UnaryReactor(const ApiEnv& env, const MethodInfo& method)
+      : scope_(env, method) {}
+
+  CallScope& scope() { return scope_; }
+  void Answer(const absl::Status& status) { Finish(scope_.Close(status)); }
+  void OnDone() override { delete this; }
+
+ private:
+  CallScope scope_;
+};
+
+absl::Status Dispatch(const ApiEnv& env, Lane lane, Executor::Task task) {
+  switch (lane) {
+    case Lane::kIo:
+      return env.io.Submit(std::move(task));
+    case Lane::kCompute:
+      return env.compute.Submit(std::move(task));
+    case Lane::kInline:
+      break;
+  }
+  task();
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+CallScope::CallScope(const ApiEnv& env, const MethodInfo& method)
+    : env_(env),
+      method_(method),
+      metrics_(env.metrics.rpc.Method(method.name)),
+      start_(env.clock.MonotonicMicros()) {
+  metrics_.Started();
+}
+
+CallScope::~CallScope() {
+  if (!closed_) Close(absl::CancelledError("the call was abandoned"));
+}
+
+absl::Status CallScope::Admit() const {
+  if (method_.while_draining == WhileDraining::kServed ||
+      !env_.streams.draining()) {
+    return absl::OkStatus();
+  }
+  return MakeError(absl::StatusCode::kUnavailable, Reason::kServerDraining,
+                   "the server is stopping and takes no new work");
+}
+
+grpc::Status CallScope::Close(const absl::Status& status) {
+  closed_ = true;
+  const int64_t micros = env_.clock.MonotonicMicros() - start_;
+  metrics_.Handled(status.code(), static_cast<double>(micros) * 1e-6);
+  return ToGrpcStatus(status);
+}
+
+UnaryCall::~UnaryCall() {
+  Finish(MakeError(absl::StatusCode::kInternal, Reason::kInternal,
+                   "the call was dropped unanswered"));
+}
+
+void UnaryCall::Finish(const absl::Status& status) {
+  if (!finished_.exchange(true)) finish_(status);
+}
+
+bool UnaryCall::cancelled() const {
+  // After Finish the context may be gone.
+  return !finished_ && context_->IsCancelled();
+}
+
+grpc::ServerUnaryReactor* Handle(const ApiEnv& env, const MethodInfo& method,
+                                 grpc::CallbackServerContext* context,
+                                 std::function<void(UnaryCallPtr)> body) {
+  auto* reactor = new UnaryReactor(env, method);
+  auto call = std::make_shared<UnaryCall>(
+      context,
+      [reactor](const absl::Status& status) { reactor->Answer(status); });
+  if (absl::Status admitted = reactor->scope().Admit(); !admitted.ok()) {
+    env.metrics.rpc.Rejected("SERVER_DRAINING");
+    call->Finish(admitted);
+    return reactor;
+  }
+  absl::Status queued =
+      Dispatch(env, method.lane, [call, body = std::move(body)] {
+        // No work for a caller who has left while the call was waiting.
+        if (call->cancelled()) {
+          call->Finish(MakeError(absl::StatusCode::kCancelled,
+                                 Reason::kCancelled, "the caller has left"));
+          return;
+        }
+        body(call);
+      });
+  if (!queued.ok()) {
+    env.metrics.rpc.Rejected(std::string(ReasonName(GetReason(queued))));
+    call->Finish(queued);
+  }
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* HandleNow(const ApiEnv& env, const MethodInfo& method,
+                                    grpc::CallbackServerContext* context,
+                                    std::function<absl::Status()> body) {
+  return Handle(
+      env, method, context,
+      [body = std::move(body)](UnaryCallPtr call) { call->Finish(body()); });
+}
+
+}  // namespace quant

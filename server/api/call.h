@@ -1,0 +1,93 @@
+// The one way into the server: every call of every service, unary or streaming,
+// is a CallScope. It counts the call, refuses it while the server drains where
+// the method says so, and turns the outcome into a grpc::Status with details.
+//
+// gRPC callbacks never block: Handle runs the body of a unary method on an
+// executor.
+#ifndef QUANT_SERVER_API_CALL_H_
+#define QUANT_SERVER_API_CALL_H_
+
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "server/api/env.h"
+
+namespace quant {
+
+enum class Lane {
+  kInline,   // cheap and non-blocking: on the callback's thread
+  kIo,       // may read stores and files
+  kCompute,  // may take seconds of CPU
+};
+
+enum class WhileDraining { kServed, kRefused };
+
+struct MethodInfo {
+  const char* name;  // "quant.v1.JobService/CreateJob"
+  Lane lane = Lane::kIo;
+  WhileDraining while_draining = WhileDraining::kServed;
+};
+
+class CallScope {
+ public:
+  CallScope(const ApiEnv& env, const MethodInfo& method);
+  // A scope that nobody closed counts as CANCELLED.
+  ~CallScope();
+  CallScope(const CallScope&) = delete;
+  CallScope& operator=(const CallScope&) = delete;
+
+  // UNAVAILABLE SERVER_DRAINING, where the method says so.
+  absl::Status Admit() const;
+  // Counts the outcome; what to finish the call with. Once per call.
+  grpc::Status Close(const absl::Status& status);
+
+ private:
+  const ApiEnv& env_;
+  const MethodInfo method_;
+  RpcMethodMetrics& metrics_;
+  const int64_t start_;
+  bool closed_ = false;
+};
+
+// The right and the duty to answer one unary call. Shared by whoever works on
+// it; request and response live until Finish.
+class UnaryCall {
+ public:
+  explicit UnaryCall(grpc::CallbackServerContext* context,
+                     std::function<void(const absl::Status&)> finish)
+      : context_(context), finish_(std::move(finish)) {}
+  // A call that everybody forgot is answered INTERNAL.
+  ~UnaryCall();
+  UnaryCall(const UnaryCall&) = delete;
+  UnaryCall& operator=(const UnaryCall&) = delete;
+
+  // The first answer counts.
+  void Finish(const absl::Status& status);
+  // Nobody waits for the answer any more.
+  bool cancelled() const;
+
+ private:
+  grpc::CallbackServerContext* context_;
+  std::function<void(const absl::Status&)> finish_;
+  std::atomic<bool> finished_ = false;
+};
+
+using UnaryCallPtr = std::shared_ptr<UnaryCall>;
+
+// Runs `body` in the method's lane; it answers through the call, now or later.
+grpc::ServerUnaryReactor* Handle(const ApiEnv& env, const MethodInfo& method,
+                                 grpc::CallbackServerContext* context,
+                                 std::function<void(UnaryCallPtr)> body);
+
+// As Handle, for bodies that know the answer when they return.
+grpc::ServerUnaryReactor* HandleNow(const ApiEnv& env, const MethodInfo& method,
+                                    grpc::CallbackServerContext* context,
+                                    std::function<absl::Status()> body);
+
+}  // namespace quant
+
+#endif  // QUANT_SERVER_API_CALL_H_

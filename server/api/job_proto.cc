@@ -1,0 +1,135 @@
+#include "server/api/job_proto.h"
+
+#include "google/rpc/status.pb.h"
+#include "quant/worker/v1/attempt.pb.h"
+#include "server/api/names.h"
+#include "server/queue/job_store.h"
+
+namespace quant {
+namespace {
+
+void SetTimes(const JobRecord& record, v1::Job& job) {
+  if (record.create_time != 0) {
+    *job.mutable_create_time() = ToTimestamp(record.create_time);
+  }
+  if (record.start_time != 0) {
+    *job.mutable_start_time() = ToTimestamp(record.start_time);
+  }
+  if (record.end_time != 0) {
+    *job.mutable_end_time() = ToTimestamp(record.end_time);
+  }
+  if (record.update_time != 0) {
+    *job.mutable_update_time() = ToTimestamp(record.update_time);
+  }
+}
+
+void SetResult(const JobRecord& record, v1::Job& job) {
+  worker::v1::AttemptResult result;
+  if (!record.result.empty() && result.ParseFromString(record.result)) {
+    *job.mutable_metrics() = std::move(*result.mutable_metrics());
+    *job.mutable_gates() = std::move(*result.mutable_gates());
+  }
+  for (const std::string& id : record.artifacts) {
+    job.add_artifacts(ArtifactName(id));
+  }
+  google::rpc::Status error;
+  if (!record.error.empty() && error.ParseFromString(record.error)) {
+    *job.mutable_error() = std::move(error);
+  }
+}
+
+}  // namespace
+
+google::protobuf::Timestamp ToTimestamp(int64_t micros) {
+  google::protobuf::Timestamp out;
+  out.set_seconds(micros / 1'000'000);
+  out.set_nanos(static_cast<int32_t>(micros % 1'000'000) * 1000);
+  return out;
+}
+
+v1::Job JobToProto(const JobRecord& record,
+                   std::optional<int64_t> queue_position) {
+  v1::Job job;
+  job.set_name(JobName(record.id));
+  job.set_uid(record.id);
+  job.mutable_spec()->ParseFromString(record.spec);
+  job.set_state(static_cast<v1::Job::State>(record.state));
+  job.set_state_reason(record.state_reason);
+  job.set_attempt(record.attempt);
+  job.set_max_attempts(record.max_attempts);
+  if (!record.progress.empty()) {
+    job.mutable_progress()->ParseFromString(record.progress);
+  }
+  if (queue_position && record.state == JobState::kQueued) {
+    job.mutable_queue()->set_position(*queue_position);
+  }
+  SetResult(record, job);
+  for (const auto& [key, value] : record.labels) {
+    (*job.mutable_labels())[key] = value;
+  }
+  job.set_event_sequence(record.event_sequence);
+  job.set_etag(Etag(record));
+  SetTimes(record, job);
+  return job;
+}
+
+v1::WatchJobResponse EventToProto(const JobEvent& event) {
+  v1::WatchJobResponse out;
+  out.set_kind(static_cast<v1::WatchJobResponse::Kind>(event.kind));
+  out.set_sequence(event.sequence);
+  *out.mutable_time() = ToTimestamp(event.time);
+  switch (event.kind) {
+    case EventKind::kAttempt:
+      out.set_attempt(event.attempt);
+      [[fallthrough]];
+    case EventKind::kState:
+      out.set_state(static_cast<v1::Job::State>(event.state));
+      out.set_state_reason(event.state_reason);
+      break;
+    case EventKind::kGate:
+      out.mutable_gate()->ParseFromString(event.payload);
+      break;
+    case EventKind::kArtifact:
+      out.set_artifact(ArtifactName(event.payload));
+      break;
+  }
+  return out;
+}
+
+v1::Artifact ArtifactToProto(const ArtifactRecord& record) {
+  v1::Artifact out;
+  out.set_name(ArtifactName(record.id));
+  out.set_job(JobName(record.job_id));
+  out.set_output(record.output);
+  int64_t total = 0;
+  for (const StoredFile& file : record.files) {
+    v1::ArtifactFile& to = *out.add_files();
+    to.set_path(file.path);
+    to.set_size_bytes(file.size_bytes);
+    to.set_sha256(file.sha256);
+    to.set_resource_name(FileResourceName(record.id, file.path));
+    total += file.size_bytes;
+  }
+  out.set_size_bytes(total);
+  *out.mutable_create_time() = ToTimestamp(record.create_time);
+  out.set_gate_failed(record.gate_failed);
+  return out;
+}
+
+v1::Upload UploadToProto(const UploadRecord& record) {
+  v1::Upload out;
+  out.set_name(UploadName(record.id));
+  auto fill = [&record](const StoredFile& file, v1::UploadFile& to) {
+    to.set_path(file.path);
+    to.set_size_bytes(file.size_bytes);
+    to.set_sha256(file.sha256);
+    to.set_resource_name(BlobResourceName(record.id, file.sha256));
+  };
+  for (const StoredFile& file : record.files) fill(file, *out.add_files());
+  for (const StoredFile& file : record.missing) fill(file, *out.add_missing());
+  out.set_complete(record.complete());
+  *out.mutable_create_time() = ToTimestamp(record.create_time);
+  return out;
+}
+
+}  // namespace quant

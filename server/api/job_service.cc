@@ -1,0 +1,206 @@
+#include "server/api/job_service.h"
+
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/bytes.h"
+#include "core/base/error.h"
+#include "core/base/status_macros.h"
+#include "server/api/job_proto.h"
+#include "server/api/job_request.h"
+#include "server/api/names.h"
+#include "server/api/page_token.h"
+#include "server/api/watch_reactor.h"
+
+namespace quant {
+namespace {
+
+constexpr MethodInfo kCreateJob = {"quant.v1.JobService/CreateJob", Lane::kIo,
+                                   WhileDraining::kRefused};
+constexpr MethodInfo kGetJob = {"quant.v1.JobService/GetJob"};
+constexpr MethodInfo kListJobs = {"quant.v1.JobService/ListJobs"};
+constexpr MethodInfo kCancelJob = {"quant.v1.JobService/CancelJob"};
+constexpr MethodInfo kRetryJob = {"quant.v1.JobService/RetryJob", Lane::kIo,
+                                  WhileDraining::kRefused};
+constexpr MethodInfo kDeleteJob = {"quant.v1.JobService/DeleteJob"};
+constexpr MethodInfo kPlanJob = {"quant.v1.JobService/PlanJob", Lane::kCompute,
+                                 WhileDraining::kRefused};
+
+// An error of the planner, with fields as CreateJob and PlanJob spell them.
+absl::Status OfSpec(const absl::Status& status) {
+  if (absl::IsInvalidArgument(status) && GetField(status).empty()) {
+    return MakeError(status.code(), GetReason(status), status.message(),
+                     "spec");
+  }
+  return Annotate(status, "", "spec.");
+}
+
+// Work that can't fit would only fail later.
+absl::Status CheckDisk(const ApiEnv& env, const v1::JobPlan& plan) {
+  absl::StatusOr<int64_t> free = env.artifacts.FreeBytes();
+  if (!free.ok() || plan.disk_bound_bytes() <= *free) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kResourceExhausted, Reason::kStorageFull,
+      absl::StrCat("the job needs up to ", FormatBytes(plan.disk_bound_bytes()),
+                   " of disk; ", FormatBytes(*free), " are free"));
+}
+
+absl::Status CheckCreate(const v1::CreateJobRequest& request) {
+  QUANT_RETURN_IF_ERROR(CheckRequestId(request.request_id()));
+  QUANT_RETURN_IF_ERROR(CheckLabels(request.labels()));
+  if (!request.has_spec()) return InvalidSpec("spec is missing", "spec");
+  return absl::OkStatus();
+}
+
+// What CreateJob would make, for validate_only.
+v1::Job Preview(const ApiEnv& env, const v1::CreateJobRequest& request,
+                const PlannedSpec& planned) {
+  v1::Job job;
+  *job.mutable_spec() = planned.canonical;
+  *job.mutable_labels() = request.labels();
+  job.set_state(v1::Job::QUEUED);
+  job.set_max_attempts(env.options.max_attempts);
+  return job;
+}
+
+}  // namespace
+
+JobCallback JobService::Answer(UnaryCallPtr call, v1::Job* response) {
+  return [this, call, response](absl::StatusOr<JobRecord> record) {
+    if (!record.ok()) return call->Finish(record.status());
+    // The position may be read from the disk: not on the store's thread.
+    env_.io.Continue([this, call, response, record = *std::move(record)] {
+      *response = DescribeJob(env_, record);
+      call->Finish(absl::OkStatus());
+    });
+  };
+}
+
+grpc::ServerUnaryReactor* JobService::CreateJob(
+    grpc::CallbackServerContext* context, const v1::CreateJobRequest* request,
+    v1::Job* response) {
+  return Handle(env_, kCreateJob, context, [=, this](UnaryCallPtr call) {
+    if (absl::Status status = CheckCreate(*request); !status.ok()) {
+      return call->Finish(status);
+    }
+    if (Planned planned = env_.planner.Cached(request->spec())) {
+      return Insert(call, *request, planned, response);
+    }
+    absl::Status queued = env_.compute.Submit([=, this] {
+      if (call->cancelled()) return call->Finish(absl::CancelledError());
+      absl::StatusOr<Planned> planned = env_.planner.Plan(request->spec());
+      if (!planned.ok()) return call->Finish(OfSpec(planned.status()));
+      Insert(call, *request, *planned, response);
+    });
+    if (!queued.ok()) call->Finish(queued);
+  });
+}
+
+void JobService::Insert(UnaryCallPtr call, const v1::CreateJobRequest& request,
+                        const Planned& planned, v1::Job* response) {
+  if (absl::Status disk = CheckDisk(env_, planned->plan); !disk.ok()) {
+    return call->Finish(disk);
+  }
+  if (request.validate_only()) {
+    *response = Preview(env_, request, *planned);
+    return call->Finish(absl::OkStatus());
+  }
+  EnqueueRequest enqueue;
+  enqueue.spec = planned->canonical_bytes;
+  enqueue.labels.insert(request.labels().begin(), request.labels().end());
+  enqueue.request_id = request.request_id();
+  enqueue.request_digest =
+      RequestDigest(planned->canonical_bytes, enqueue.labels);
+  enqueue.max_attempts = env_.options.max_attempts;
+  env_.jobs.Enqueue(std::move(enqueue), Answer(call, response));
+}
+
+grpc::ServerUnaryReactor* JobService::GetJob(
+    grpc::CallbackServerContext* context, const v1::GetJobRequest* request,
+    v1::Job* response) {
+  return HandleNow(env_, kGetJob, context, [=, this]() -> absl::Status {
+    QUANT_ASSIGN_OR_RETURN(std::string id, ParseJobName(request->name()));
+    QUANT_ASSIGN_OR_RETURN(JobRecord record, env_.jobs.Get(id));
+    *response = DescribeJob(env_, record);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* JobService::ListJobs(
+    grpc::CallbackServerContext* context, const v1::ListJobsRequest* request,
+    v1::ListJobsResponse* response) {
+  return HandleNow(env_, kListJobs, context, [=, this]() -> absl::Status {
+    const std::string& key = env_.options.page_token_key;
+    QUANT_ASSIGN_OR_RETURN(ListJobsQuery list, ParseListJobs(*request, key));
+    QUANT_ASSIGN_OR_RETURN(std::vector<JobRecord> records,
+                           env_.jobs.List(list.query));
+    const size_t page = static_cast<size_t>(list.page_size);
+    if (records.size() > page) {
+      records.resize(page);
+      response->set_next_page_token(
+          MakePageToken(key, list.filter, records.back().id));
+    }
+    for (const JobRecord& record : records) {
+      *response->add_jobs() = JobToProto(record, std::nullopt);
+    }
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerWriteReactor<v1::WatchJobResponse>* JobService::WatchJob(
+    grpc::CallbackServerContext* context, const v1::WatchJobRequest* request) {
+  return StartWatch(env_, context, *request);
+}
+
+grpc::ServerUnaryReactor* JobService::CancelJob(
+    grpc::CallbackServerContext* context, const v1::CancelJobRequest* request,
+    v1::Job* response) {
+  return Handle(env_, kCancelJob, context, [=, this](UnaryCallPtr call) {
+    absl::StatusOr<std::string> id = ParseJobName(request->name());
+    if (!id.ok()) return call->Finish(id.status());
+    env_.jobs.RequestCancel(*id, request->etag(), Answer(call, response));
+  });
+}
+
+grpc::ServerUnaryReactor* JobService::RetryJob(
+    grpc::CallbackServerContext* context, const v1::RetryJobRequest* request,
+    v1::Job* response) {
+  return Handle(env_, kRetryJob, context, [=, this](UnaryCallPtr call) {
+    absl::StatusOr<std::string> id = ParseJobName(request->name());
+    if (!id.ok()) return call->Finish(id.status());
+    env_.jobs.Retry(*id, request->etag(), Answer(call, response));
+  });
+}
+
+grpc::ServerUnaryReactor* JobService::DeleteJob(
+    grpc::CallbackServerContext* context, const v1::DeleteJobRequest* request,
+    google::protobuf::Empty* response) {
+  return Handle(env_, kDeleteJob, context, [=, this](UnaryCallPtr call) {
+    absl::StatusOr<std::string> id = ParseJobName(request->name());
+    if (!id.ok()) return call->Finish(id.status());
+    auto done = [this, call, id = *id](absl::StatusOr<JobRecord> record) {
+      call->Finish(record.status());
+      if (!record.ok()) return;
+      env_.io.Continue([this, id] {
+        // What is left behind here goes with the next sweep.
+        env_.artifacts.RemoveWorkDirectory(id).IgnoreError();
+      });
+    };
+    env_.jobs.Delete(*id, request->etag(), std::move(done));
+  });
+}
+
+grpc::ServerUnaryReactor* JobService::PlanJob(
+    grpc::CallbackServerContext* context, const v1::PlanJobRequest* request,
+    v1::JobPlan* response) {
+  return HandleNow(env_, kPlanJob, context, [=, this]() -> absl::Status {
+    if (!request->has_spec()) return InvalidSpec("spec is missing", "spec");
+    absl::StatusOr<Planned> planned = env_.planner.Plan(request->spec());
+    if (!planned.ok()) return OfSpec(planned.status());
+    *response = (*planned)->plan;
+    return absl::OkStatus();
+  });
+}
+
+}  // namespace quant

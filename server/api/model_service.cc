@@ -1,0 +1,88 @@
+#include "server/api/model_service.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/bytes.h"
+#include "core/base/checked_math.h"
+#include "core/base/error.h"
+#include "core/base/limits.h"
+#include "core/base/status_macros.h"
+#include "server/api/job_proto.h"
+#include "server/api/names.h"
+
+namespace quant {
+namespace {
+
+constexpr MethodInfo kCreateUpload = {"quant.v1.ModelService/CreateUpload",
+                                      Lane::kIo, WhileDraining::kRefused};
+constexpr MethodInfo kGetUpload = {"quant.v1.ModelService/GetUpload"};
+constexpr MethodInfo kInspectModel = {"quant.v1.ModelService/InspectModel",
+                                      Lane::kCompute, WhileDraining::kRefused};
+
+absl::StatusOr<std::vector<StoredFile>> DeclaredFiles(
+    const v1::CreateUploadRequest& request) {
+  if (request.files_size() == 0 || request.files_size() > kMaxUploadFiles) {
+    return InvalidSpec(absl::StrCat(request.files_size(),
+                                    " files; expected 1..", kMaxUploadFiles),
+                       "files");
+  }
+  std::vector<StoredFile> files;
+  for (const v1::UploadFile& file : request.files()) {
+    files.push_back({.path = file.path(),
+                     .size_bytes = file.size_bytes(),
+                     .sha256 = file.sha256()});
+  }
+  return files;
+}
+
+// What is still to come must fit before the first byte is sent.
+absl::Status CheckDisk(const ApiEnv& env, const UploadRecord& upload) {
+  int64_t total = 0;
+  for (const StoredFile& file : upload.missing) {
+    total = CheckedAdd(total, file.size_bytes).value_or(INT64_MAX);
+  }
+  absl::StatusOr<int64_t> free = env.artifacts.FreeBytes();
+  if (!free.ok() || total <= *free) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kResourceExhausted, Reason::kStorageFull,
+                   absl::StrCat(FormatBytes(total), " are to be sent; ",
+                                FormatBytes(*free), " of disk are free"));
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* ModelService::CreateUpload(
+    grpc::CallbackServerContext* context,
+    const v1::CreateUploadRequest* request, v1::Upload* response) {
+  return HandleNow(env_, kCreateUpload, context, [=, this]() -> absl::Status {
+    QUANT_ASSIGN_OR_RETURN(std::vector<StoredFile> files,
+                           DeclaredFiles(*request));
+    QUANT_ASSIGN_OR_RETURN(UploadRecord record,
+                           env_.uploads.Create(std::move(files)));
+    QUANT_RETURN_IF_ERROR(CheckDisk(env_, record));
+    *response = UploadToProto(record);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* ModelService::GetUpload(
+    grpc::CallbackServerContext* context, const v1::GetUploadRequest* request,
+    v1::Upload* response) {
+  return HandleNow(env_, kGetUpload, context, [=, this]() -> absl::Status {
+    QUANT_ASSIGN_OR_RETURN(std::string id, ParseUploadName(request->name()));
+    QUANT_ASSIGN_OR_RETURN(UploadRecord record, env_.uploads.Get(id));
+    *response = UploadToProto(record);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* ModelService::InspectModel(
+    grpc::CallbackServerContext* context,
+    const v1::InspectModelRequest* request, v1::ModelInfo* response) {
+  return HandleNow(env_, kInspectModel, context, [=, this]() -> absl::Status {
+    QUANT_ASSIGN_OR_RETURN(*response, env_.planner.InspectModel(*request));
+    return absl::OkStatus();
+  });
+}
+
+}  // namespace quant
