@@ -27,17 +27,15 @@ struct ManifestSource {
 struct Manifest {
   std::string engine_version;
   std::string recipe_json;
-  std::string fingerprint;
   std::vector<ManifestSource> sources;
   std::vector<ManifestFile> files;  // sorted by path, without the manifest
 };
 
 inline constexpr char kManifestName[] = "manifest.json";
 
-// Deterministic text. With `padded_to` > 0, newlines at the end make it exactly
-// that long; INTERNAL when it is longer.
-absl::StatusOr<std::string> ManifestToJson(const Manifest& manifest,
-                                           int64_t padded_to);
+// Deterministic text without timestamps. Its length depends on names and sizes
+// only, never on digests: it is known when the artifact is planned.
+std::string ManifestToJson(const Manifest& manifest);
 absl::StatusOr<Manifest> ParseManifest(const std::string& text);
 
 struct VerifyReport {

@@ -1,0 +1,140 @@
+// How an artifact lies on disk, that is, which loaders accept it. Adding a
+// format: one file that implements ArtifactFormat, one line in formats.def.
+//
+// Legend: O out features, I in features, R rows of a tile.
+#ifndef QUANT_CORE_ARTIFACT_FORMAT_H_
+#define QUANT_CORE_ARTIFACT_FORMAT_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "core/architecture/roles.h"
+#include "core/codec/codec.h"
+#include "core/container/model_reader.h"
+#include "core/container/safetensors.h"
+
+namespace quant {
+
+// A tensor of the artifact. `file` and `offset` are set when it is placed.
+struct OutputTensor {
+  std::string name;
+  DType dtype = DType::kF32;
+  Shape shape;
+  int64_t bytes = 0;
+  int file = -1;       // index into ArtifactLayout::files
+  int64_t offset = 0;  // first byte, absolute in the file
+};
+
+// Bytes of one tile that go to one output tensor.
+struct ByteRange {
+  int output = 0;      // index into the outputs of the source tensor
+  int64_t offset = 0;  // relative to that output tensor
+  int64_t bytes = 0;
+};
+
+// Packed bytes of one tile: data[i] belongs to ranges[i]. Points into the code
+// tile or into scratch; valid until the next call.
+struct PackedTile {
+  std::vector<ByteRange> ranges;
+  std::vector<absl::Span<const uint8_t>> data;
+  std::vector<std::vector<uint8_t>> scratch;
+};
+
+// A weight matrix and what becomes of it.
+struct QuantizedModule {
+  TensorRole role;
+  const TensorEntry* source = nullptr;
+  bool quantized = false;
+  Scheme scheme;  // when quantized
+};
+
+// A weight file of the artifact.
+struct LayoutFile {
+  std::string path;
+  SafetensorsLayout layout;
+};
+
+// A text file whose bytes are known at plan time.
+struct TextFile {
+  std::string path;
+  std::string text;
+};
+
+struct ArtifactLayout {
+  std::vector<LayoutFile> files;
+  std::vector<TextFile> texts;       // config.json, index
+  std::vector<SideFile> side_files;  // copied as they are
+  int64_t manifest_bytes = 0;        // padded size of manifest.json
+};
+
+class ArtifactFormat {
+ public:
+  virtual ~ArtifactFormat() = default;
+
+  // INVALID_ARGUMENT UNSUPPORTED, naming the nearest that works, when no loader
+  // of this format reads the scheme.
+  virtual absl::Status CheckScheme(const Scheme& scheme) const = 0;
+
+  // Why loaders can't take `scheme` for a weight of this shape ("172 % 128 !=
+  // 0"), or empty. `last_of_fused`: not followed by another part of a merged
+  // module.
+  virtual std::string ShapeMisfit(const Scheme& scheme, const Shape& shape,
+                                  bool last_of_fused) const = 0;
+
+  // Whether loaders read quantized weights of such modules.
+  virtual bool TakesClass(ModuleClass module_class) const { return true; }
+
+  // Stored type of scales for weights of type `source`.
+  virtual DType ScaleType(DType source) const = 0;
+
+  // Whether all floating-point tensors are converted, not just the weight
+  // matrices of Linear modules.
+  virtual bool ConvertsEverything() const { return false; }
+
+  // The tensors that one quantized source tensor becomes (not placed).
+  virtual std::vector<OutputTensor> Outputs(const Codec& codec,
+                                            const TensorEntry& source) const = 0;
+
+  // Tiles of rows must begin at multiples of this.
+  virtual int64_t RowMultiple(const Codec& codec) const = 0;
+
+  // Which bytes the rows [row, row + rows) become. Together the tiles of a
+  // tensor fill all its outputs exactly.
+  virtual std::vector<ByteRange> TileRanges(const Codec& codec,
+                                            const TensorEntry& source,
+                                            int64_t row,
+                                            int64_t rows) const = 0;
+
+  // Packs a tile into out.data; out.ranges is set by the caller to TileRanges.
+  virtual void Pack(const Codec& codec, const TensorEntry& source,
+                    const CodeTile& tile, PackedTile& out) const = 0;
+
+  // The inverse of Pack for whole tensors, for verification: `bytes` holds the
+  // output tensors' contents.
+  virtual absl::Status Unpack(
+      const Codec& codec, const TensorEntry& source,
+      absl::Span<const absl::Span<const uint8_t>> bytes,
+      CodeTile& out) const = 0;
+
+  // config.json of the artifact: the source's, with what loaders need.
+  virtual absl::StatusOr<std::string> Config(
+      absl::string_view source_config,
+      const std::vector<QuantizedModule>& modules) const = 0;
+};
+
+struct FormatInfo {
+  absl::string_view name;
+  absl::string_view description;
+};
+std::vector<FormatInfo> Formats();
+// INVALID_ARGUMENT UNKNOWN_NAME with the nearest name.
+absl::StatusOr<const ArtifactFormat*> FindFormat(absl::string_view name);
+
+}  // namespace quant
+
+#endif  // QUANT_CORE_ARTIFACT_FORMAT_H_

@@ -1,0 +1,168 @@
+#include "core/artifact/manifest.h"
+
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "core/artifact/config_json.h"
+#include "core/base/digest.h"
+#include "core/base/error.h"
+#include "core/base/file.h"
+#include "core/base/limits.h"
+#include "core/base/status_macros.h"
+
+namespace quant {
+namespace {
+
+OrderedJson FilesJson(const std::vector<ManifestFile>& files) {
+  OrderedJson list = OrderedJson::array();
+  for (const ManifestFile& file : files) {
+    OrderedJson item;
+    item["path"] = file.path;
+    item["size_bytes"] = file.size_bytes;
+    item["sha256"] = file.sha256;
+    list.push_back(std::move(item));
+  }
+  return list;
+}
+
+OrderedJson SourcesJson(const std::vector<ManifestSource>& sources) {
+  OrderedJson list = OrderedJson::array();
+  for (const ManifestSource& source : sources) {
+    OrderedJson item;
+    item["name"] = source.name;
+    item["size_bytes"] = source.size_bytes;
+    item["header_xxh3"] = source.header_digest;
+    if (!source.sha256.empty()) item["sha256"] = source.sha256;
+    list.push_back(std::move(item));
+  }
+  return list;
+}
+
+absl::Status Malformed(absl::string_view what) {
+  return MakeError(absl::StatusCode::kDataLoss, Reason::kDigestMismatch,
+                   absl::StrCat(kManifestName, ": ", what));
+}
+
+// A relative path without empty, "." or ".." parts.
+bool IsSafePath(absl::string_view path) {
+  while (true) {
+    const size_t slash = path.find('/');
+    if (!IsPlainFileName(path.substr(0, slash))) return false;
+    if (slash == absl::string_view::npos) return true;
+    path.remove_prefix(slash + 1);
+  }
+}
+
+absl::StatusOr<ManifestFile> ParseFile(const OrderedJson& item) {
+  ManifestFile file;
+  if (!item.is_object()) return Malformed("a file entry is not an object");
+  const auto path = item.find("path");
+  const auto size = item.find("size_bytes");
+  const auto sha = item.find("sha256");
+  if (path == item.end() || !path->is_string() || size == item.end() ||
+      !size->is_number_integer() || sha == item.end() || !sha->is_string()) {
+    return Malformed("a file entry lacks path, size_bytes or sha256");
+  }
+  file.path = path->get<std::string>();
+  file.size_bytes = size->get<int64_t>();
+  file.sha256 = sha->get<std::string>();
+  if (!IsSafePath(file.path) || !IsSha256Hex(file.sha256)) {
+    return Malformed(absl::StrCat("bad entry for \"", file.path, "\""));
+  }
+  return file;
+}
+
+absl::Status ListFiles(const std::string& root, const std::string& prefix,
+                       std::set<std::string>& out) {
+  QUANT_ASSIGN_OR_RETURN(const std::vector<DirEntry> entries,
+                         ListDirectory(JoinPath(root, prefix)));
+  for (const DirEntry& entry : entries) {
+    const std::string path =
+        prefix.empty() ? entry.name : JoinPath(prefix, entry.name);
+    if (entry.is_directory) {
+      QUANT_RETURN_IF_ERROR(ListFiles(root, path, out));
+    } else {
+      out.insert(path);
+    }
+  }
+  return absl::OkStatus();
+}
+
+void VerifyFile(const std::string& directory, const ManifestFile& file,
+                VerifyReport& report) {
+  const std::string path = JoinPath(directory, file.path);
+  const absl::StatusOr<FileIdentity> identity = IdentityOf(path);
+  if (!identity.ok()) {
+    report.problems.push_back(absl::StrCat(file.path, ": missing"));
+    return;
+  }
+  if (identity->size_bytes != file.size_bytes) {
+    report.problems.push_back(absl::StrCat(file.path, ": is ",
+                                           identity->size_bytes, " bytes; ",
+                                           file.size_bytes, " are listed"));
+    return;
+  }
+  const absl::StatusOr<std::string> sha = Sha256OfFile(path);
+  if (!sha.ok()) {
+    report.problems.push_back(
+        absl::StrCat(file.path, ": ", std::string(sha.status().message())));
+  } else if (*sha != file.sha256) {
+    report.problems.push_back(absl::StrCat(
+        file.path, ": SHA-256 is ", *sha, "; ", file.sha256, " is listed"));
+  }
+  ++report.files;
+  report.bytes += identity->size_bytes;
+}
+
+}  // namespace
+
+std::string ManifestToJson(const Manifest& manifest) {
+  OrderedJson json;
+  json["engine"] = "quantd";
+  json["engine_version"] = manifest.engine_version;
+  json["recipe"] = OrderedJson::parse(manifest.recipe_json, nullptr, false);
+  json["sources"] = SourcesJson(manifest.sources);
+  json["files"] = FilesJson(manifest.files);
+  return DumpConfig(json);
+}
+
+absl::StatusOr<Manifest> ParseManifest(const std::string& text) {
+  const OrderedJson json = OrderedJson::parse(text, nullptr, false);
+  if (!json.is_object()) return Malformed("is not a JSON object");
+  Manifest manifest;
+  const auto version = json.find("engine_version");
+  if (version != json.end() && version->is_string()) {
+    manifest.engine_version = version->get<std::string>();
+  }
+  if (json.contains("recipe")) manifest.recipe_json = json["recipe"].dump();
+  const auto files = json.find("files");
+  if (files == json.end() || !files->is_array()) {
+    return Malformed("has no list of files");
+  }
+  for (const OrderedJson& item : *files) {
+    QUANT_ASSIGN_OR_RETURN(ManifestFile file, ParseFile(item));
+    manifest.files.push_back(std::move(file));
+  }
+  return manifest;
+}
+
+absl::StatusOr<VerifyReport> VerifyArtifact(const std::string& directory) {
+  QUANT_ASSIGN_OR_RETURN(
+      const std::string text,
+      ReadFile(JoinPath(directory, kManifestName), kMaxIndexBytes));
+  QUANT_ASSIGN_OR_RETURN(const Manifest manifest, ParseManifest(text));
+  VerifyReport report;
+  std::set<std::string> present;
+  QUANT_RETURN_IF_ERROR(ListFiles(directory, "", present));
+  present.erase(kManifestName);
+  for (const ManifestFile& file : manifest.files) {
+    present.erase(file.path);
+    VerifyFile(directory, file, report);
+  }
+  for (const std::string& extra : present) {
+    report.problems.push_back(absl::StrCat(extra, ": not listed"));
+  }
+  return report;
+}
+
+}  // namespace quant

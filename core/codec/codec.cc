@@ -1,0 +1,112 @@
+#include "core/codec/codec.h"
+
+#include "absl/strings/str_cat.h"
+#include "core/base/checked_math.h"
+#include "core/base/error.h"
+#include "core/base/limits.h"
+#include "core/tensor/float_formats.h"
+
+namespace quant {
+
+#define QUANT_CODEC(type, factory) \
+  std::unique_ptr<Codec> factory(const Scheme& scheme);
+#include "core/codec/codecs.def"
+#undef QUANT_CODEC
+
+namespace {
+
+absl::Status CheckScheme(const Scheme& scheme) {
+  if (scheme.type == NumberType::kInt &&
+      (scheme.bits < 2 || scheme.bits > 8)) {
+    return InvalidSpec(absl::StrCat("integers of ", scheme.bits,
+                                    " bits; 2 to 8 are allowed"));
+  }
+  if (scheme.type != NumberType::kInt && !scheme.symmetric) {
+    return InvalidSpec(absl::StrCat(
+        "scheme \"", scheme.name,
+        "\" holds floats, which are always symmetric; zero points belong to "
+        "integers (W4A16_ASYM)"));
+  }
+  if (scheme.granularity == Granularity::kGroup &&
+      (scheme.group_size < 1 || scheme.group_size > kMaxGroupSize)) {
+    return InvalidSpec(absl::StrCat("group size ", scheme.group_size,
+                                    "; 1 to ", kMaxGroupSize,
+                                    " are allowed"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+int64_t Codec::grid_rows(int64_t rows) const {
+  switch (scheme_.granularity) {
+    case Granularity::kNone:
+      return 0;
+    case Granularity::kTensor:
+      return 1;
+    case Granularity::kBlock:
+      return CeilDiv(rows, scheme_.block_rows);
+    default:
+      return rows;
+  }
+}
+
+int64_t Codec::grid_cols(int64_t cols) const {
+  return scheme_.is_cast() ? 0 : CeilDiv(cols, group(cols));
+}
+
+int64_t Codec::group(int64_t cols) const {
+  switch (scheme_.granularity) {
+    case Granularity::kGroup:
+      return scheme_.group_size;
+    case Granularity::kBlock:
+      return scheme_.block_cols;
+    default:
+      return cols;
+  }
+}
+
+int64_t Codec::row_multiple() const {
+  return scheme_.granularity == Granularity::kBlock ? scheme_.block_rows : 1;
+}
+
+RowScales Codec::ScalesOfRow(const CodeTile& tile, int64_t row,
+                             bool narrow) const {
+  if (scheme_.is_cast()) return {.group = tile.cols};
+  int64_t grid_row = row;
+  if (scheme_.granularity == Granularity::kTensor) grid_row = 0;
+  if (scheme_.granularity == Granularity::kBlock) {
+    grid_row = row / scheme_.block_rows;
+  }
+  const int64_t offset = grid_row * grid_cols(tile.cols);
+  return {.group = group(tile.cols),
+          .scales = tile.scales.data() + offset,
+          .zeros = tile.zeros.empty() ? nullptr : tile.zeros.data() + offset,
+          .narrow = narrow};
+}
+
+absl::StatusOr<std::unique_ptr<Codec>> MakeCodec(const Scheme& scheme) {
+  if (absl::Status status = CheckScheme(scheme); !status.ok()) return status;
+  switch (scheme.type) {
+#define QUANT_CODEC(type, factory) \
+  case NumberType::type:           \
+    return factory(scheme);
+#include "core/codec/codecs.def"
+#undef QUANT_CODEC
+  }
+  return MakeError(absl::StatusCode::kInternal, Reason::kInternal,
+                   "a number type without a codec");
+}
+
+float RoundScaleUp(float value, DType scale_type) {
+  switch (scale_type) {
+    case DType::kBF16:
+      return RoundUpToBf16(value);
+    case DType::kF16:
+      return RoundUpToF16(value);
+    default:
+      return value;
+  }
+}
+
+}  // namespace quant

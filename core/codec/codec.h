@@ -1,0 +1,101 @@
+// Rows of floats <-> codes, for one scheme. A codec knows number types and scale
+// grids; it knows neither files nor why a scale was chosen.
+//
+// Legend: O out features, I in features, R rows of a tile, G scales per row.
+// Weights are [O, I] row-major; scales [grid rows, G].
+#ifndef QUANT_CORE_CODEC_CODEC_H_
+#define QUANT_CORE_CODEC_CODEC_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "core/codec/scheme.h"
+#include "core/kernels/lane_sums.h"
+#include "core/tensor/dtype.h"
+
+namespace quant {
+
+// A scale and its zero point: x_hat = (code - zero) * scale.
+struct ScaleZero {
+  float scale = 1;
+  int8_t zero = 0;
+};
+
+// One row's scales.
+struct RowScales {
+  int64_t group = 0;             // elements per scale along the row
+  const float* scales = nullptr;  // [ceil(I / group)]
+  const int8_t* zeros = nullptr;  // the same, or null when symmetric
+  // Weights and scales are F16 or BF16 values (see IntRow::narrow).
+  bool narrow = false;
+};
+
+// Codes of R consecutive rows. Buffers are reused from tile to tile.
+struct CodeTile {
+  int64_t rows = 0;
+  int64_t cols = 0;
+  std::vector<uint8_t> codes;  // [R, I, code_bytes]
+  std::vector<float> scales;   // [grid rows, G]
+  std::vector<int8_t> zeros;   // the same, or empty when symmetric
+};
+
+// What a cast lost.
+struct CastLoss {
+  int64_t overflow = 0;   // finite before, infinite after
+  int64_t underflow = 0;  // nonzero before, zero after
+};
+
+class Codec {
+ public:
+  explicit Codec(Scheme scheme) : scheme_(std::move(scheme)) {}
+  virtual ~Codec() = default;
+
+  const Scheme& scheme() const { return scheme_; }
+
+  // The scale grid of `rows` x `cols` weights. Tiles begin at multiples of
+  // row_multiple(), so that a tile's grid is its part of the tensor's.
+  int64_t grid_rows(int64_t rows) const;
+  int64_t grid_cols(int64_t cols) const;
+  // Elements along a row that share a scale.
+  int64_t group(int64_t cols) const;
+  // Rows that share scales and must be encoded together; 1 or block_rows.
+  int64_t row_multiple() const;
+
+  // Bytes of one code: 1, or 2 and 4 for casts.
+  virtual int code_bytes() const { return 1; }
+  virtual bool has_zeros() const { return false; }
+
+  // The scale that covers [lo, hi] (0 is included by force), rounded upwards
+  // to `scale_type` (F16, BF16 or F32) so that it still covers; 1 for an empty
+  // range. Then codes are at most half a step off.
+  virtual ScaleZero FromRange(float lo, float hi, DType scale_type) const = 0;
+
+  // x [I] finite -> codes [I, code_bytes], and adds the row to `sums`.
+  virtual void EncodeRow(const float* x, int64_t cols, const RowScales& scales,
+                         uint8_t* codes, LaneSums& sums) const = 0;
+  virtual void DecodeRow(const uint8_t* codes, int64_t cols,
+                         const RowScales& scales, float* out) const = 0;
+
+  // For casts: adds what EncodeRow lost.
+  virtual void CountLoss(const float* x, const uint8_t* codes, int64_t cols,
+                         CastLoss& loss) const {}
+
+  // The scales of row `row` of a tile.
+  RowScales ScalesOfRow(const CodeTile& tile, int64_t row, bool narrow) const;
+
+ private:
+  Scheme scheme_;
+};
+
+// The codec of a scheme, from the table in codecs.def. INVALID_ARGUMENT when the
+// scheme's parameters can't be (bits, group size).
+absl::StatusOr<std::unique_ptr<Codec>> MakeCodec(const Scheme& scheme);
+
+// The smallest value of `scale_type` >= value (finite, >= 0).
+float RoundScaleUp(float value, DType scale_type);
+
+}  // namespace quant
+
+#endif  // QUANT_CORE_CODEC_CODEC_H_

@@ -1,0 +1,90 @@
+// Integers of 2 to 8 bits.
+//
+//   symmetric   s = max|x| / ((2^b - 1) / 2)          z = 0
+//   asymmetric  s = (hi - lo) / (2^b - 1)             z = rint(q_min - lo / s)
+//   q = clamp(rint(x / s) + z, q_min, q_max), q_min = -2^(b-1),
+//   q_max = 2^(b-1) - 1
+//
+// Source: compressed-tensors' rules (symmetric: scale = max|x| / ((q_max -
+// q_min) / 2)). The range always includes 0. Because the stored scale is rounded
+// upwards, |x - x_hat| <= s / 2 up to float rounding: the largest value sits at
+// q_max + 1/2 at most, and both clamped ends lose at most half a step.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "core/codec/codec.h"
+#include "core/kernels/int_codes.h"
+
+namespace quant {
+namespace {
+
+class IntCodec final : public Codec {
+ public:
+  explicit IntCodec(const Scheme& scheme)
+      : Codec(scheme),
+        q_min_(-(1 << (scheme.bits - 1))),
+        q_max_((1 << (scheme.bits - 1)) - 1) {}
+
+  bool has_zeros() const override { return !scheme().symmetric; }
+
+  ScaleZero FromRange(float lo, float hi, DType scale_type) const override {
+    lo = std::min(lo, 0.0f);
+    hi = std::max(hi, 0.0f);
+    const double steps = q_max_ - q_min_;
+    // In double: hi - lo may exceed the largest float.
+    const double width = scheme().symmetric
+                             ? 2.0 * std::max(-static_cast<double>(lo),
+                                              static_cast<double>(hi))
+                             : static_cast<double>(hi) - lo;
+    if (width == 0) return {};
+    const float scale = RoundScaleUp(RoundedUp(width / steps), scale_type);
+    if (scheme().symmetric) return {.scale = scale};
+    const double zero = std::nearbyint(q_min_ - static_cast<double>(lo) / scale);
+    return {.scale = scale,
+            .zero = static_cast<int8_t>(std::clamp<double>(zero, q_min_, q_max_))};
+  }
+
+  void EncodeRow(const float* x, int64_t cols, const RowScales& scales,
+                 uint8_t* codes, LaneSums& sums) const override {
+    EncodeIntRow(ToRow(cols, scales), x, reinterpret_cast<int8_t*>(codes),
+                 sums);
+  }
+
+  void DecodeRow(const uint8_t* codes, int64_t cols, const RowScales& scales,
+                 float* out) const override {
+    DecodeIntRow(ToRow(cols, scales), reinterpret_cast<const int8_t*>(codes),
+                 out);
+  }
+
+ private:
+  // The least float >= value, at least the smallest positive one.
+  static float RoundedUp(double value) {
+    float scale = static_cast<float>(value);
+    if (static_cast<double>(scale) < value) {
+      scale = std::nextafter(scale, std::numeric_limits<float>::infinity());
+    }
+    return scale;
+  }
+
+  IntRow ToRow(int64_t cols, const RowScales& scales) const {
+    return {.n = cols,
+            .group = scales.group,
+            .scales = scales.scales,
+            .zero_points = scales.zeros,
+            .q_min = q_min_,
+            .q_max = q_max_,
+            .narrow = scales.narrow};
+  }
+
+  int q_min_;
+  int q_max_;
+};
+
+}  // namespace
+
+std::unique_ptr<Codec> MakeIntCodec(const Scheme& scheme) {
+  return std::make_unique<IntCodec>(scheme);
+}
+
+}  // namespace quant

@@ -1,0 +1,89 @@
+#include "core/codec/scheme.h"
+
+#include "absl/strings/str_cat.h"
+#include "core/base/error.h"
+#include "core/base/names.h"
+
+namespace quant {
+namespace {
+
+const Preset kPresets[] = {
+#define QUANT_PRESET(name, type, bits, symmetric, granularity, group, rows,  \
+                     cols, activations, description, unavailable)            \
+  {{name, NumberType::type, bits, symmetric, Granularity::granularity, group, \
+    rows, cols, Activations::activations},                                   \
+   description,                                                              \
+   unavailable},
+#include "core/codec/presets.def"
+#undef QUANT_PRESET
+};
+
+absl::string_view TypeName(const Scheme& scheme) {
+  switch (scheme.type) {
+    case NumberType::kInt:
+      return "int";
+    case NumberType::kF8E4M3:
+      return "fp8 e4m3";
+    case NumberType::kF8E5M2:
+      return "fp8 e5m2";
+    case NumberType::kF16:
+      return "float16";
+    case NumberType::kBF16:
+      return "bfloat16";
+    case NumberType::kF32:
+      return "float32";
+  }
+  return "";
+}
+
+}  // namespace
+
+absl::string_view GranularityName(Granularity granularity) {
+  switch (granularity) {
+    case Granularity::kNone:
+      return "none";
+    case Granularity::kTensor:
+      return "tensor";
+    case Granularity::kChannel:
+      return "channel";
+    case Granularity::kGroup:
+      return "group";
+    case Granularity::kBlock:
+      return "block";
+  }
+  return "";
+}
+
+std::string DescribeScheme(const Scheme& scheme) {
+  std::string text(TypeName(scheme));
+  if (scheme.is_cast()) return text;
+  if (scheme.type == NumberType::kInt) {
+    absl::StrAppend(&text, scheme.bits, scheme.symmetric ? " sym" : " asym");
+  }
+  absl::StrAppend(&text, " ", GranularityName(scheme.granularity));
+  if (scheme.granularity == Granularity::kGroup) {
+    absl::StrAppend(&text, " ", scheme.group_size);
+  } else if (scheme.granularity == Granularity::kBlock) {
+    absl::StrAppend(&text, " ", scheme.block_rows, "x", scheme.block_cols);
+  }
+  return text;
+}
+
+absl::Span<const Preset> Presets() { return kPresets; }
+
+absl::StatusOr<Scheme> FindScheme(absl::string_view name) {
+  std::vector<std::string> known;
+  for (const Preset& preset : kPresets) {
+    if (preset.scheme.name != name) {
+      known.push_back(preset.scheme.name);
+      continue;
+    }
+    if (preset.unavailable.empty()) return preset.scheme;
+    return MakeError(
+        absl::StatusCode::kInvalidArgument, Reason::kUnsupported,
+        absl::StrCat("scheme \"", name, "\": ", preset.unavailable));
+  }
+  return UnknownNameError("scheme", name, known);
+}
+
+}  // namespace quant

@@ -1,0 +1,46 @@
+#include "core/method/method.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "core/base/names.h"
+
+namespace quant {
+
+#define QUANT_METHOD(name, factory, description) const QuantMethod& factory();
+#include "core/method/methods.def"
+#undef QUANT_METHOD
+
+void ErrorSums::Add(const ErrorSums& other) {
+  noise += other.noise;
+  signal += other.signal;
+  max_abs_error = std::max(max_abs_error, other.max_abs_error);
+  loss.overflow += other.loss.overflow;
+  loss.underflow += other.loss.underflow;
+}
+
+double ErrorSums::sqnr_db() const {
+  if (noise == 0) return std::numeric_limits<double>::infinity();
+  return 10 * std::log10(signal / noise);
+}
+
+std::vector<MethodInfo> Methods() {
+  return {
+#define QUANT_METHOD(name, factory, description) {name, description},
+#include "core/method/methods.def"
+#undef QUANT_METHOD
+  };
+}
+
+absl::StatusOr<const QuantMethod*> FindMethod(absl::string_view name) {
+#define QUANT_METHOD(known, factory, description) \
+  if (name == known) return &factory();
+#include "core/method/methods.def"
+#undef QUANT_METHOD
+  std::vector<std::string> known;
+  for (const MethodInfo& info : Methods()) known.emplace_back(info.name);
+  return UnknownNameError("method", name, known);
+}
+
+}  // namespace quant

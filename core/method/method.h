@@ -1,0 +1,99 @@
+// How codes are chosen, given rows. Adding a method: one file that implements
+// QuantMethod, one line in methods.def.
+//
+// Legend: O out features, I in features, R rows of a tile.
+#ifndef QUANT_CORE_METHOD_METHOD_H_
+#define QUANT_CORE_METHOD_METHOD_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "core/codec/codec.h"
+#include "core/tensor/shape.h"
+
+namespace quant {
+
+enum class ScaleRule {
+  kMinmax,  // covers the whole range
+  kMse,     // the clipping of the range that minimizes the squared error
+};
+
+// What must be known about a weight's inputs before it can be quantized.
+enum class Statistics { kNone };
+
+// Sums over one tile or, combined in tile order, over one tensor.
+struct ErrorSums {
+  double noise = 0;   // sum of (x_hat - x)^2
+  double signal = 0;  // sum of x^2
+  float max_abs_error = 0;
+  CastLoss loss;
+
+  void Add(const ErrorSums& other);
+  // 10 log10(signal / noise); +inf without noise.
+  double sqnr_db() const;
+};
+
+// What the passes over a tensor that come before encoding found: only schemes
+// with one scale per tensor need any.
+struct TensorStats {
+  float lo = 0;
+  float hi = 0;
+  std::vector<double> candidate_noise;  // per clipping candidate
+};
+
+struct MethodOptions {
+  ScaleRule scale = ScaleRule::kMinmax;
+  DType scale_type = DType::kF32;  // stored type of scales
+  bool narrow = false;             // weights and scales are F16 or BF16 values
+};
+
+// Scratch of one worker, reused from tile to tile.
+struct MethodScratch {
+  std::vector<uint8_t> codes;
+  std::vector<float> lo, hi;
+  std::vector<ScaleZero> candidates;
+};
+
+class QuantMethod {
+ public:
+  virtual ~QuantMethod() = default;
+
+  virtual Statistics Needs() const = 0;
+  // INVALID_ARGUMENT UNSUPPORTED when the method can't do this.
+  virtual absl::Status Check(const Scheme& scheme) const = 0;
+
+  // Passes over the whole tensor before Quantize: 0, 1 or 2.
+  virtual int ReducePasses(const Codec& codec,
+                           const MethodOptions& options) const = 0;
+  // One pass over one tile: x [R, I]. `before` is what earlier passes found.
+  virtual TensorStats Reduce(int pass, const Codec& codec,
+                             const MethodOptions& options, const float* x,
+                             int64_t rows, int64_t cols,
+                             const TensorStats& before,
+                             MethodScratch& scratch) const = 0;
+  // Adds the next tile's findings, in tile order.
+  virtual void Combine(int pass, const TensorStats& tile,
+                       TensorStats& tensor) const = 0;
+
+  // x [R, I] finite -> codes and scales in `out`; returns the error.
+  virtual ErrorSums Quantize(const Codec& codec, const MethodOptions& options,
+                             const TensorStats& stats, const float* x,
+                             int64_t rows, int64_t cols, CodeTile& out,
+                             MethodScratch& scratch) const = 0;
+};
+
+struct MethodInfo {
+  absl::string_view name;
+  absl::string_view description;
+};
+std::vector<MethodInfo> Methods();
+// INVALID_ARGUMENT UNKNOWN_NAME with the nearest name.
+absl::StatusOr<const QuantMethod*> FindMethod(absl::string_view name);
+
+}  // namespace quant
+
+#endif  // QUANT_CORE_METHOD_METHOD_H_

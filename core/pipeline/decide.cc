@@ -1,0 +1,209 @@
+#include "core/pipeline/decide.h"
+
+#include <algorithm>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "core/base/error.h"
+#include "core/base/limits.h"
+#include "core/base/status_macros.h"
+#include "core/pipeline/rules.h"
+
+namespace quant {
+namespace {
+
+// Problems that are listed before the rest is only counted.
+constexpr size_t kListedProblems = 50;
+
+bool SameNumbers(Scheme a, Scheme b) {
+  a.name.clear();
+  b.name.clear();
+  return a == b;
+}
+
+class Decider {
+ public:
+  Decider(const ModelReader& model, const std::vector<TensorRole>& roles,
+          const OutputRequest& request, const ArtifactFormat& format)
+      : model_(model), roles_(roles), request_(request), format_(format) {}
+
+  absl::StatusOr<std::vector<Decision>> Run() {
+    QUANT_ASSIGN_OR_RETURN(RuleSet rules, RuleSet::Compile(request_.rules));
+    const int64_t count = static_cast<int64_t>(roles_.size());
+    for (int64_t i = 0; i < count; ++i) {
+      decisions_.push_back(First(i, rules));
+    }
+    QUANT_RETURN_IF_ERROR(rules.CheckAllMatched(roles_));
+    for (int64_t i = 0; i < count; ++i) {
+      if (roles_[i].is_matrix) module_index_[roles_[i].module] = i;
+    }
+    for (const auto& [module, index] : module_index_) SettleModule(index);
+    QUANT_RETURN_IF_ERROR(Refusal());
+    return std::move(decisions_);
+  }
+
+ private:
+  const TensorEntry& tensor(int64_t i) const { return model_.tensors()[i]; }
+
+  // The decision before shapes and merged modules are looked at.
+  Decision First(int64_t i, RuleSet& rules) {
+    const TensorRole& role = roles_[i];
+    const int64_t elements = *NumElements(tensor(i).shape);
+    if (const int rule = rules.Match(role); rule >= 0) {
+      const TensorRule& found = rules.rule(rule);
+      const std::string reason = absl::StrCat("rule '", found.match, "'");
+      if (!found.scheme || elements == 0) return {.reason = reason};
+      return {.quantized = true, .scheme = *found.scheme, .reason = reason};
+    }
+    if (elements == 0) return {.reason = "skipped: empty"};
+    if (format_.ConvertsEverything()) {
+      if (!IsWeightFloat(tensor(i).dtype)) {
+        return {.reason = absl::StrCat("skipped: ",
+                                       DTypeName(tensor(i).dtype))};
+      }
+      return {.quantized = true, .scheme = request_.scheme, .reason = "default"};
+    }
+    if (role.is_matrix && role.module_class == ModuleClass::kLinear) {
+      return {.quantized = true, .scheme = request_.scheme, .reason = "default"};
+    }
+    return {.reason = absl::StrCat("skipped: ", role.role)};
+  }
+
+  // Parts of the merged module that exist, in stacking order.
+  std::vector<int64_t> PartsOf(int64_t index) const {
+    std::vector<int64_t> parts;
+    for (const std::string& module : FusedWith(roles_[index].module)) {
+      if (auto it = module_index_.find(module); it != module_index_.end()) {
+        parts.push_back(it->second);
+      }
+    }
+    return parts;
+  }
+
+  void SettleModule(int64_t index) {
+    const std::vector<int64_t> parts = PartsOf(index);
+    if (parts.front() != index) return;  // settled with its first part
+    if (!Agree(parts)) return;
+    if (!decisions_[index].quantized) return;
+    std::string misfit = MisfitOf(parts);
+    if (misfit.empty()) return;
+    switch (request_.on_mismatch) {
+      case OnMismatch::kFail:
+        problems_.push_back(misfit);
+        return;
+      case OnMismatch::kSkip:
+        for (int64_t part : parts) {
+          decisions_[part] = {.reason = absl::StrCat("skipped: ", misfit)};
+        }
+        return;
+      case OnMismatch::kChannel:
+        UseChannels(parts, misfit);
+        return;
+    }
+  }
+
+  bool Agree(const std::vector<int64_t>& parts) {
+    const Decision& first = decisions_[parts.front()];
+    for (int64_t part : parts) {
+      const Decision& other = decisions_[part];
+      if (other.quantized == first.quantized &&
+          (!first.quantized || SameNumbers(other.scheme, first.scheme))) {
+        continue;
+      }
+      problems_.push_back(absl::StrCat(
+          roles_[parts.front()].module, " (", Describe(first), ") and ",
+          roles_[part].module, " (", Describe(other),
+          ") are merged by loaders and must be treated alike"));
+      return false;
+    }
+    return true;
+  }
+
+  static std::string Describe(const Decision& decision) {
+    return decision.quantized ? DescribeScheme(decision.scheme) : "as it is";
+  }
+
+  // The first part that can't take the scheme, and why; empty when all can.
+  std::string MisfitOf(const std::vector<int64_t>& parts) const {
+    for (int64_t part : parts) {
+      const Shape& shape = tensor(part).shape;
+      const Scheme& scheme = decisions_[part].scheme;
+      const int64_t rows_together =
+          std::max<int64_t>(scheme.symmetric ? 1 : 32, scheme.block_rows);
+      std::string why;
+      if (!format_.TakesClass(roles_[part].module_class)) {
+        why = absl::StrCat("no loader of format \"", request_.format,
+                           "\" reads a quantized ", roles_[part].role);
+      } else if (shape.back() > kMaxRowElements / rows_together) {
+        why = absl::StrCat("rows of ", shape.back(), " elements; at most ",
+                           kMaxRowElements / rows_together, " are allowed");
+      } else if (shape.size() == 2) {
+        why = format_.ShapeMisfit(scheme, shape, part == parts.back());
+      }
+      if (!why.empty()) {
+        return absl::StrCat(tensor(part).name, " ", ShapeToString(shape), ": ",
+                            why);
+      }
+    }
+    return "";
+  }
+
+  void UseChannels(const std::vector<int64_t>& parts,
+                   const std::string& misfit) {
+    Scheme scheme = decisions_[parts.front()].scheme;
+    scheme.granularity = Granularity::kChannel;
+    scheme.group_size = scheme.block_rows = scheme.block_cols = 0;
+    if (scheme.activations == Activations::kFp8Group128Dynamic) {
+      scheme.activations = Activations::kFp8TokenDynamic;
+    }
+    for (int64_t part : parts) {
+      decisions_[part].scheme = scheme;
+      decisions_[part].reason = absl::StrCat("channel: ", misfit);
+    }
+    const std::string still = MisfitOf(parts);
+    if (!still.empty()) problems_.push_back(still);
+  }
+
+  absl::Status Refusal() const {
+    if (!problems_.empty()) {
+      const size_t listed = std::min(problems_.size(), kListedProblems);
+      return MakeError(
+          absl::StatusCode::kFailedPrecondition, Reason::kPlanRefused,
+          absl::StrCat(
+              "scheme \"", request_.scheme.name, "\" does not fit ",
+              problems_.size(), " of this model's tensors:\n  ",
+              absl::StrJoin(problems_.begin(), problems_.begin() + listed,
+                            "\n  "),
+              listed < problems_.size() ? "\n  ..." : "",
+              "\nchange the group size, add a rule, or let on_mismatch be "
+              "channel or skip"));
+    }
+    for (const Decision& decision : decisions_) {
+      if (decision.quantized) return absl::OkStatus();
+    }
+    return MakeError(absl::StatusCode::kFailedPrecondition,
+                     Reason::kPlanRefused,
+                     absl::StrCat("scheme \"", request_.scheme.name,
+                                  "\" would change no tensor of this model: no "
+                                  "Linear weight matrix was found or left"));
+  }
+
+  const ModelReader& model_;
+  const std::vector<TensorRole>& roles_;
+  const OutputRequest& request_;
+  const ArtifactFormat& format_;
+  std::vector<Decision> decisions_;
+  std::map<std::string, int64_t> module_index_;
+  std::vector<std::string> problems_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::vector<Decision>> DecideTensors(
+    const ModelReader& model, const std::vector<TensorRole>& roles,
+    const OutputRequest& request, const ArtifactFormat& format) {
+  return Decider(model, roles, request, format).Run();
+}
+
+}  // namespace quant

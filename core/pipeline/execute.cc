@@ -1,0 +1,147 @@
+#include "core/pipeline/execute.h"
+
+#include <chrono>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/digest.h"
+#include "core/base/error.h"
+#include "core/base/file.h"
+#include "core/base/status_macros.h"
+#include "core/pipeline/finish.h"
+#include "core/pipeline/journal.h"
+#include "core/pipeline/output_file.h"
+#include "core/pipeline/tensor_runner.h"
+
+namespace quant {
+namespace {
+
+// Work directory: lock, journal, outputs/<name>/<files of the artifact>.
+class Execution {
+ public:
+  Execution(const ModelReader& model, const Plan& plan,
+            const ExecuteOptions& options)
+      : model_(model), plan_(plan), options_(options) {}
+
+  absl::StatusOr<ExecuteResult> Run() {
+    QUANT_RETURN_IF_ERROR(MakeDirectories(options_.work_dir));
+    QUANT_ASSIGN_OR_RETURN(
+        const FileLock lock,
+        FileLock::Acquire(JoinPath(options_.work_dir, "lock")));
+    bool fresh = false;
+    QUANT_ASSIGN_OR_RETURN(
+        Journal journal, Journal::Open(JoinPath(options_.work_dir, "journal"),
+                                       plan_.fingerprint, &fresh));
+    if (fresh) {
+      QUANT_RETURN_IF_ERROR(
+          RemoveTree(JoinPath(options_.work_dir, "outputs")));
+    }
+    QUANT_RETURN_IF_ERROR(OpenFiles());
+    return RunStages(journal);
+  }
+
+ private:
+  std::string Directory(const OutputPlan& output) const {
+    return JoinPath(JoinPath(options_.work_dir, "outputs"),
+                    output.request.name);
+  }
+
+  absl::Status OpenFiles() {
+    for (const OutputPlan& output : plan_.outputs) {
+      if (!IsPlainFileName(output.request.name)) {
+        return InvalidSpec(absl::StrCat("output name \"", output.request.name,
+                                        "\" is not a plain file name"));
+      }
+      QUANT_RETURN_IF_ERROR(MakeDirectories(Directory(output)));
+      std::vector<OutputFile>& files = files_.emplace_back();
+      for (const LayoutFile& layout : output.layout.files) {
+        bool made = false;
+        QUANT_ASSIGN_OR_RETURN(
+            OutputFile file,
+            OutputFile::Open(Directory(output), layout, &made));
+        files.push_back(std::move(file));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<ExecuteResult> RunStages(Journal& journal) {
+    ExecuteResult result;
+    TensorRunner runner(model_, plan_, options_, journal, files_);
+    StartClock();
+    QUANT_RETURN_IF_ERROR(runner.VerifyResumed());
+    result.stage_seconds["VERIFYING"] = StopClock();
+    QUANT_RETURN_IF_ERROR(runner.Run());
+    result.stage_seconds["QUANTIZING"] = StopClock();
+    QUANT_RETURN_IF_ERROR(model_.CheckUnchanged());
+    result.tensors_total = static_cast<int64_t>(plan_.order.size());
+    result.tensors_resumed = runner.resumed();
+    result.tensors_redone = journal.redone();
+    ReportFinishing(result);
+    QUANT_ASSIGN_OR_RETURN(const auto source_sha256, SourceDigests());
+    for (size_t i = 0; i < plan_.outputs.size(); ++i) {
+      const std::string directory = Directory(plan_.outputs[i]);
+      QUANT_ASSIGN_OR_RETURN(
+          ExecutedOutput output,
+          FinishOutput(model_, plan_, static_cast<int>(i), directory, journal,
+                       files_[i], source_sha256, options_.sync));
+      result.outputs.push_back(std::move(output));
+      if (options_.sync) QUANT_RETURN_IF_ERROR(SyncDirectory(directory));
+    }
+    result.stage_seconds["FINISHING"] = StopClock();
+    return result;
+  }
+
+  absl::StatusOr<std::vector<std::string>> SourceDigests() const {
+    std::vector<std::string> digests;
+    bool wanted = false;
+    for (const OutputPlan& output : plan_.outputs) {
+      wanted |= output.request.source_digest;
+    }
+    for (size_t i = 0; wanted && i < model_.files().size(); ++i) {
+      if (options_.stop.stop_requested()) {
+        return absl::CancelledError("stopped while hashing the source");
+      }
+      QUANT_ASSIGN_OR_RETURN(
+          std::string sha,
+          Sha256OfFile(model_.weight_path(static_cast<int>(i))));
+      digests.push_back(std::move(sha));
+    }
+    return digests;
+  }
+
+  void ReportFinishing(const ExecuteResult& result) const {
+    if (!options_.progress) return;
+    options_.progress({.stage = "FINISHING",
+                       .tensors_done = result.tensors_total,
+                       .tensors_total = result.tensors_total,
+                       .bytes_done = plan_.source_bytes,
+                       .bytes_total = plan_.source_bytes,
+                       .tensor = "",
+                       .tensors_resumed = result.tensors_resumed,
+                       .tensors_redone = result.tensors_redone});
+  }
+
+  void StartClock() { started_ = std::chrono::steady_clock::now(); }
+  double StopClock() {
+    const auto now = std::chrono::steady_clock::now();
+    const std::chrono::duration<double> elapsed = now - started_;
+    started_ = now;
+    return elapsed.count();
+  }
+
+  const ModelReader& model_;
+  const Plan& plan_;
+  const ExecuteOptions& options_;
+  std::vector<OutputFiles> files_;
+  std::chrono::steady_clock::time_point started_;
+};
+
+}  // namespace
+
+absl::StatusOr<ExecuteResult> Execute(const ModelReader& model,
+                                      const Plan& plan,
+                                      const ExecuteOptions& options) {
+  return Execution(model, plan, options).Run();
+}
+
+}  // namespace quant

@@ -1,0 +1,138 @@
+#include "core/pipeline/finish.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "core/artifact/manifest.h"
+#include "core/base/digest.h"
+#include "core/base/error.h"
+#include "core/base/status_macros.h"
+#include "core/pipeline/layout.h"
+
+namespace quant {
+namespace {
+
+constexpr int64_t kCopyChunkBytes = 1 << 20;
+
+// Copies a side file and answers its SHA-256. It must be as long as planned.
+absl::StatusOr<std::string> CopySideFile(const SideFile& side,
+                                         const std::string& directory,
+                                         bool sync) {
+  const std::string path = JoinPath(directory, side.name);
+  QUANT_RETURN_IF_ERROR(MakeDirectories(ParentPath(path)));
+  QUANT_ASSIGN_OR_RETURN(const File from, File::OpenRead(side.path));
+  QUANT_ASSIGN_OR_RETURN(const int64_t size, from.Size());
+  if (size != side.size_bytes) {
+    return MakeError(absl::StatusCode::kFailedPrecondition,
+                     Reason::kSourceChanged,
+                     absl::StrCat(side.path, ": is ", size, " bytes now; was ",
+                                  side.size_bytes, " when the job was planned"));
+  }
+  QUANT_ASSIGN_OR_RETURN(const File to, File::OpenWrite(path));
+  QUANT_RETURN_IF_ERROR(to.Truncate(0));
+  std::vector<uint8_t> buffer(std::min(size, kCopyChunkBytes));
+  Sha256 sha;
+  for (int64_t offset = 0; offset < size;) {
+    const int64_t n = std::min<int64_t>(size - offset, kCopyChunkBytes);
+    const auto chunk = absl::MakeSpan(buffer.data(), n);
+    QUANT_RETURN_IF_ERROR(from.ReadAt(offset, chunk));
+    QUANT_RETURN_IF_ERROR(to.WriteAt(offset, chunk));
+    sha.Update(chunk);
+    offset += n;
+  }
+  if (sync) QUANT_RETURN_IF_ERROR(to.Sync());
+  return sha.Finish();
+}
+
+using Digests = std::map<std::string, std::string>;
+
+absl::StatusOr<Digests> WriteEverything(const OutputPlan& plan,
+                                        const std::string& directory,
+                                        std::vector<OutputFile>& files,
+                                        bool sync) {
+  Digests digests;
+  for (OutputFile& file : files) {
+    if (sync) QUANT_RETURN_IF_ERROR(file.Sync());
+    digests[file.name()] = file.FinishHash();
+  }
+  for (const TextFile& text : plan.layout.texts) {
+    QUANT_RETURN_IF_ERROR(WriteFileAtomically(JoinPath(directory, text.path),
+                                              text.text, sync));
+    digests[text.path] = Sha256Hex(text.text);
+  }
+  for (const SideFile& side : plan.layout.side_files) {
+    QUANT_ASSIGN_OR_RETURN(digests[side.name],
+                           CopySideFile(side, directory, sync));
+  }
+  return digests;
+}
+
+std::map<std::string, double> MetricsOf(const OutputPlan& plan, int index,
+                                        const Journal& journal) {
+  ErrorSums total;
+  double min_sqnr = std::numeric_limits<double>::infinity();
+  int64_t quantized = 0, zeroed = 0;
+  for (const auto& [tensor, record] : journal.done()) {
+    const OutputRecord& output = record.outputs[index];
+    zeroed += output.zeroed;
+    if (!plan.tensors[tensor].quantized) continue;
+    ++quantized;
+    total.Add(output.sums);
+    min_sqnr = std::min(min_sqnr, output.sums.sqnr_db());
+  }
+  std::map<std::string, double> metrics = {
+      {"size_bytes", static_cast<double>(plan.total_bytes)},
+      {"bits_per_weight", plan.bits_per_weight},
+      {"quantized_tensors", static_cast<double>(quantized)},
+      {"max_abs_error", total.max_abs_error},
+      {"overflow_count", static_cast<double>(total.loss.overflow)},
+      {"underflow_count", static_cast<double>(total.loss.underflow)},
+      {"nonfinite_zeroed", static_cast<double>(zeroed)}};
+  if (std::isfinite(min_sqnr)) {
+    metrics["min_sqnr_db"] = min_sqnr;
+    metrics["sqnr_db"] = total.sqnr_db();
+  }
+  return metrics;
+}
+
+}  // namespace
+
+absl::StatusOr<ExecutedOutput> FinishOutput(
+    const ModelReader& model, const Plan& plan, int index,
+    const std::string& directory, const Journal& journal,
+    std::vector<OutputFile>& files,
+    const std::vector<std::string>& source_sha256, bool sync) {
+  const OutputPlan& output = plan.outputs[index];
+  QUANT_ASSIGN_OR_RETURN(const Digests digests,
+                         WriteEverything(output, directory, files, sync));
+  Manifest manifest = PlannedManifest(model, output);
+  for (ManifestFile& file : manifest.files) file.sha256 = digests.at(file.path);
+  if (output.request.source_digest) {
+    for (size_t i = 0; i < manifest.sources.size(); ++i) {
+      manifest.sources[i].sha256 = source_sha256[i];
+    }
+  }
+  const std::string text = ManifestToJson(manifest);
+  if (static_cast<int64_t>(text.size()) != output.layout.manifest_bytes) {
+    return MakeError(absl::StatusCode::kInternal, Reason::kInternal,
+                     "the manifest is not as long as planned");
+  }
+  QUANT_RETURN_IF_ERROR(
+      WriteFileAtomically(JoinPath(directory, kManifestName), text, sync));
+  ExecutedOutput result{.name = output.request.name,
+                        .directory = directory,
+                        .files = {},
+                        .metrics = MetricsOf(output, index, journal)};
+  for (const PlannedFile& file : output.files) {
+    const auto it = digests.find(file.path);
+    result.files.push_back({file.path, file.size_bytes,
+                            it != digests.end() ? it->second
+                                                : Sha256Hex(text)});
+  }
+  return result;
+}
+
+}  // namespace quant

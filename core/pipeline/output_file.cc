@@ -1,0 +1,85 @@
+#include "core/pipeline/output_file.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include "core/base/status_macros.h"
+
+namespace quant {
+
+OutputFile::OutputFile(File file, const LayoutFile& layout)
+    : file_(std::move(file)),
+      name_(layout.path),
+      size_(layout.layout.file_size),
+      front_(static_cast<int64_t>(layout.layout.header.size())) {
+  for (const SafetensorsTensor& tensor : layout.layout.tensors) {
+    const int64_t begin = front_ + tensor.begin;
+    regions_.push_back({begin, front_ + tensor.end, begin});
+  }
+  AdvanceFront();
+}
+
+absl::StatusOr<OutputFile> OutputFile::Open(const std::string& directory,
+                                            const LayoutFile& layout,
+                                            bool* fresh) {
+  const std::string path = JoinPath(directory, layout.path);
+  QUANT_ASSIGN_OR_RETURN(File file, File::OpenWrite(path));
+  QUANT_ASSIGN_OR_RETURN(const int64_t size, file.Size());
+  if (size != layout.layout.file_size) *fresh = true;
+  if (*fresh) {
+    QUANT_RETURN_IF_ERROR(file.Truncate(0));
+    QUANT_RETURN_IF_ERROR(file.Allocate(layout.layout.file_size));
+  }
+  const std::string& header = layout.layout.header;
+  QUANT_RETURN_IF_ERROR(file.WriteAt(
+      0, absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(header.data()),
+                             header.size())));
+  return OutputFile(std::move(file), layout);
+}
+
+void OutputFile::MarkWritten(int64_t begin, int64_t end) {
+  const auto it = std::upper_bound(
+      regions_.begin(), regions_.end(), begin,
+      [](int64_t offset, const Region& r) { return offset < r.end; });
+  if (it != regions_.end() && end > it->written) it->written = end;
+  AdvanceFront();
+}
+
+void OutputFile::AdvanceFront() {
+  while (front_region_ < regions_.size()) {
+    const Region& region = regions_[front_region_];
+    front_ = region.written;
+    if (region.written < region.end) return;
+    ++front_region_;
+  }
+  front_ = size_;
+}
+
+void OutputFile::StartHash(int64_t max_bytes) {
+  hashing_ = true;
+  hash_end_ = std::min(front_, hashed_ + max_bytes);
+}
+
+absl::Status OutputFile::HashNext(absl::Span<uint8_t> buffer, bool write_back) {
+  for (int64_t at = hashed_; at < hash_end_;) {
+    const int64_t n =
+        std::min<int64_t>(hash_end_ - at, static_cast<int64_t>(buffer.size()));
+    QUANT_RETURN_IF_ERROR(file_.ReadAt(at, buffer.first(n)));
+    sha_.Update(buffer.first(n));
+    at += n;
+  }
+  // Starts the disk early, so that the final fsync finds little to do.
+  if (write_back) {
+    ::sync_file_range(file_.fd(), hashed_, hash_end_ - hashed_,
+                      SYNC_FILE_RANGE_WRITE);
+  }
+  return absl::OkStatus();
+}
+
+void OutputFile::EndHash() {
+  hashed_ = hash_end_;
+  hashing_ = false;
+}
+
+}  // namespace quant

@@ -1,0 +1,275 @@
+#include "core/pipeline/plan.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "core/architecture/model_config.h"
+#include "core/base/digest.h"
+#include "core/base/error.h"
+#include "core/base/limits.h"
+#include "core/base/status_macros.h"
+#include "core/base/version.h"
+#include "core/pipeline/decide.h"
+#include "core/pipeline/layout.h"
+#include "core/pipeline/tensor_job.h"
+
+namespace quant {
+namespace {
+
+// Resident memory of a process that does nothing yet, with room to spare.
+constexpr int64_t kBaseMemoryBytes = 64 << 20;
+// Each worker hashes through a buffer of its own.
+constexpr int64_t kHashBufferBytes = 1 << 20;
+// Work directory: journal, lock, directories.
+constexpr int64_t kWorkDirOverheadBytes = 16 << 20;
+
+absl::Status CheckNotQuantized(const ModelReader& model,
+                               const ModelConfig& config) {
+  std::string found;
+  if (!config.quant_method.empty()) {
+    found = absl::StrCat("config.json has a quantization_config (",
+                         config.quant_method, ")");
+  }
+  for (const TensorEntry& tensor : model.tensors()) {
+    if (!found.empty()) break;
+    for (absl::string_view suffix :
+         {".weight_packed", ".qweight", ".weight_scale", ".weight_scale_inv",
+          ".weight.absmax", ".SCB"}) {
+      if (absl::EndsWith(tensor.name, suffix)) {
+        found = absl::StrCat("tensor \"", tensor.name, "\" holds codes");
+      }
+    }
+  }
+  if (found.empty()) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kFailedPrecondition, Reason::kPlanRefused,
+                   absl::StrCat(model.path(), ": is quantized already: ", found,
+                                "; quantize the original weights"));
+}
+
+absl::Status CheckRequest(const PlanRequest& request) {
+  if (request.outputs.empty()) return InvalidSpec("no outputs", "outputs");
+  for (size_t i = 0; i < request.outputs.size(); ++i) {
+    const OutputRequest& output = request.outputs[i];
+    const std::string field = absl::StrCat("outputs[", i, "].recipe.");
+    const auto check = [&](const Scheme& scheme, const std::string& at) {
+      const auto codec = MakeCodec(scheme);
+      if (!codec.ok()) return Annotate(codec.status(), "", at);
+      const auto method = FindMethod(output.method);
+      if (!method.ok()) return method.status();
+      QUANT_RETURN_IF_ERROR((*method)->Check(scheme));
+      const auto format = FindFormat(output.format);
+      if (!format.ok()) return format.status();
+      return (*format)->CheckScheme(scheme);
+    };
+    QUANT_RETURN_IF_ERROR(check(output.scheme, field));
+    for (const TensorRule& rule : output.rules) {
+      if (rule.scheme) QUANT_RETURN_IF_ERROR(check(*rule.scheme, field));
+    }
+    if (output.nonfinite != request.outputs[0].nonfinite) {
+      return InvalidSpec("all outputs of a job must agree on nonfinite",
+                         field + "nonfinite");
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Plans one output, its tensors in the model's order.
+class OutputPlanner {
+ public:
+  OutputPlanner(const ModelReader& model, const std::vector<TensorRole>& roles)
+      : model_(model), roles_(roles) {}
+
+  absl::StatusOr<OutputPlan> Run(const OutputRequest& request) {
+    OutputPlan plan;
+    plan.request = request;
+    QUANT_ASSIGN_OR_RETURN(format_, FindFormat(request.format));
+    QUANT_ASSIGN_OR_RETURN(std::vector<Decision> decisions,
+                           DecideTensors(model_, roles_, request, *format_));
+    for (size_t i = 0; i < decisions.size(); ++i) {
+      QUANT_RETURN_IF_ERROR(
+          AddTensor(static_cast<int>(i), decisions[i], plan));
+    }
+    QUANT_ASSIGN_OR_RETURN(plan.layout.files,
+                           PlaceTensors(plan.tensors, request.max_shard_bytes));
+    QUANT_RETURN_IF_ERROR(AddTexts(plan));
+    AddFiles(plan);
+    plan.bits_per_weight = BitsPerWeight(plan);
+    return plan;
+  }
+
+ private:
+  absl::Status AddTensor(int index, const Decision& decision,
+                         OutputPlan& plan) {
+    const TensorEntry& source = model_.tensors()[index];
+    TensorPlan tensor{.source = index,
+                      .role = roles_[index].role,
+                      .quantized = decision.quantized,
+                      .scheme = decision.scheme,
+                      .method = decision.quantized ? plan.request.method : "",
+                      .reason = decision.reason,
+                      .output_bytes = 0,
+                      .outputs = {}};
+    if (decision.quantized) {
+      QUANT_ASSIGN_OR_RETURN(const auto codec, MakeCodec(decision.scheme));
+      tensor.outputs = format_->Outputs(*codec, source);
+    } else {
+      tensor.outputs = {{.name = source.name,
+                         .dtype = source.dtype,
+                         .shape = source.shape,
+                         .bytes = source.bytes}};
+    }
+    for (const OutputTensor& output : tensor.outputs) {
+      tensor.output_bytes += output.bytes;
+    }
+    plan.tensors.push_back(std::move(tensor));
+    return absl::OkStatus();
+  }
+
+  absl::Status AddTexts(OutputPlan& plan) {
+    std::vector<QuantizedModule> modules;
+    for (const TensorPlan& tensor : plan.tensors) {
+      if (!roles_[tensor.source].is_matrix && !tensor.quantized) continue;
+      modules.push_back({.role = roles_[tensor.source],
+                         .source = &model_.tensors()[tensor.source],
+                         .quantized = tensor.quantized,
+                         .scheme = tensor.scheme});
+    }
+    QUANT_ASSIGN_OR_RETURN(std::string config,
+                           format_->Config(model_.config_json(), modules));
+    if (!config.empty()) {
+      plan.layout.texts.push_back({"config.json", std::move(config)});
+    }
+    std::string index = IndexJson(plan.layout.files);
+    if (!index.empty()) {
+      plan.layout.texts.push_back(
+          {"model.safetensors.index.json", std::move(index)});
+    }
+    plan.layout.side_files = model_.side_files();
+    return absl::OkStatus();
+  }
+
+  void AddFiles(OutputPlan& plan) {
+    const Manifest manifest = PlannedManifest(model_, plan);
+    plan.layout.manifest_bytes =
+        static_cast<int64_t>(ManifestToJson(manifest).size());
+    for (const ManifestFile& file : manifest.files) {
+      plan.files.push_back({file.path, file.size_bytes});
+    }
+    plan.files.push_back({kManifestName, plan.layout.manifest_bytes});
+    std::sort(plan.files.begin(), plan.files.end(),
+              [](const auto& a, const auto& b) { return a.path < b.path; });
+    for (const PlannedFile& file : plan.files) {
+      plan.total_bytes += file.size_bytes;
+    }
+  }
+
+  double BitsPerWeight(const OutputPlan& plan) const {
+    double bits = 0, weights = 0;
+    for (const TensorPlan& tensor : plan.tensors) {
+      const TensorEntry& source = model_.tensors()[tensor.source];
+      if (!IsWeightFloat(source.dtype)) continue;
+      bits += 8.0 * static_cast<double>(tensor.output_bytes);
+      weights += static_cast<double>(*NumElements(source.shape));
+    }
+    return weights == 0 ? 0 : bits / weights;
+  }
+
+  const ModelReader& model_;
+  const std::vector<TensorRole>& roles_;
+  const ArtifactFormat* format_ = nullptr;
+};
+
+// Order of processing: that of the first output's files, weights before what is
+// copied, so that bytes arrive about in the order in which they are hashed.
+std::vector<int> OrderOf(const OutputPlan& first) {
+  std::vector<int> order(first.tensors.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int>(i);
+  const auto key = [&](int i) {
+    const TensorPlan& tensor = first.tensors[i];
+    const int file = tensor.outputs.empty() ? 0 : tensor.outputs[0].file;
+    return std::make_tuple(file, !tensor.quantized, i);
+  };
+  std::sort(order.begin(), order.end(),
+            [&](int a, int b) { return key(a) < key(b); });
+  return order;
+}
+
+void Reorder(const std::vector<int>& order, OutputPlan& plan) {
+  std::vector<TensorPlan> tensors;
+  for (int i : order) tensors.push_back(std::move(plan.tensors[i]));
+  plan.tensors = std::move(tensors);
+}
+
+std::string Fingerprint(const ModelReader& model, const Plan& plan) {
+  std::string text = absl::StrCat("quantd ", kVersion, "\n");
+  for (const WeightFile& file : model.files()) {
+    absl::StrAppend(&text, file.name, " ", file.header_digest, " ",
+                    file.identity.size_bytes, " ", file.identity.mtime_ns,
+                    "\n");
+  }
+  absl::StrAppend(&text, Xxh3Hex(model.config_json()), "\n");
+  for (const OutputPlan& output : plan.outputs) {
+    absl::StrAppend(&text, output.request.name, " ",
+                    output.request.recipe_json, " ", output.total_bytes, "\n");
+    for (const SideFile& file : output.layout.side_files) {
+      absl::StrAppend(&text, file.name, " ", file.size_bytes, "\n");
+    }
+  }
+  return Xxh3Hex(text);
+}
+
+absl::Status AddBounds(const ModelReader& model, int threads, Plan& plan) {
+  int64_t worker = 0;
+  for (size_t i = 0; i < plan.order.size(); ++i) {
+    QUANT_ASSIGN_OR_RETURN(const TensorJob job,
+                           MakeTensorJob(model, plan, static_cast<int>(i)));
+    worker = std::max(worker, job.WorkerBytes());
+  }
+  int64_t names = 0;
+  for (const TensorEntry& tensor : model.tensors()) {
+    names += static_cast<int64_t>(tensor.name.size()) + 512;
+    plan.source_bytes += tensor.bytes;
+  }
+  const int64_t outputs = static_cast<int64_t>(plan.outputs.size());
+  plan.memory_bound_bytes = kBaseMemoryBytes +
+                            threads * (worker + kHashBufferBytes) +
+                            names * (1 + 2 * outputs);
+  plan.disk_bound_bytes = kWorkDirOverheadBytes;
+  for (const OutputPlan& output : plan.outputs) {
+    plan.disk_bound_bytes += output.total_bytes;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Plan> MakePlan(const ModelReader& model,
+                              const PlanRequest& request) {
+  QUANT_RETURN_IF_ERROR(CheckRequest(request));
+  QUANT_ASSIGN_OR_RETURN(const ModelConfig config,
+                         ParseModelConfig(model.config_json()));
+  QUANT_RETURN_IF_ERROR(CheckNotQuantized(model, config));
+  std::vector<TensorRole> roles;
+  for (const TensorEntry& tensor : model.tensors()) {
+    roles.push_back(RoleOf(tensor));
+  }
+  Plan plan;
+  for (size_t i = 0; i < request.outputs.size(); ++i) {
+    absl::StatusOr<OutputPlan> output =
+        OutputPlanner(model, roles).Run(request.outputs[i]);
+    if (!output.ok()) {
+      return Annotate(output.status(), "",
+                      absl::StrCat("outputs[", i, "].recipe."));
+    }
+    plan.outputs.push_back(*std::move(output));
+  }
+  plan.order = OrderOf(plan.outputs[0]);
+  for (OutputPlan& output : plan.outputs) Reorder(plan.order, output);
+  QUANT_RETURN_IF_ERROR(AddBounds(model, request.threads, plan));
+  plan.fingerprint = Fingerprint(model, plan);
+  return plan;
+}
+
+}  // namespace quant

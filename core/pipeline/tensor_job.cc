@@ -1,0 +1,85 @@
+#include "core/pipeline/tensor_job.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "core/base/status_macros.h"
+
+namespace quant {
+namespace {
+
+int64_t OutputBytesPerElement(const TensorTask& task) {
+  // Codes, packed bytes (float32 at most), scales and zero points.
+  return task.codec ? task.codec->code_bytes() + 4 + 2 : 0;
+}
+
+}  // namespace
+
+bool IsNarrow(DType weights, DType scales) {
+  const auto half = [](DType t) {
+    return t == DType::kF16 || t == DType::kBF16;
+  };
+  return half(weights) && half(scales);
+}
+
+std::vector<ByteRange> TensorJob::Ranges(int task, int64_t row,
+                                         int64_t rows) const {
+  const TensorTask& t = tasks[task];
+  if (t.codec) return t.format->TileRanges(*t.codec, *source, row, rows);
+  return {{.output = 0,
+           .offset = row * tiling.row_bytes,
+           .bytes = rows * tiling.row_bytes}};
+}
+
+int64_t TensorJob::WorkerBytes() const {
+  const int64_t rows = std::min(tiling.tile_rows, tiling.rows);
+  const int64_t elements = rows * tiling.cols;
+  int64_t bytes = rows * tiling.row_bytes;
+  if (!any_quantized) return bytes;
+  bytes += elements * 4;
+  for (const TensorTask& task : tasks) {
+    bytes += elements * OutputBytesPerElement(task);
+    if (task.codec) {
+      bytes += task.codec->grid_rows(rows) * task.codec->grid_cols(tiling.cols) *
+               static_cast<int64_t>(sizeof(float) * 4);
+    }
+  }
+  return bytes;
+}
+
+absl::StatusOr<TensorJob> MakeTensorJob(const ModelReader& model,
+                                        const Plan& plan, int index) {
+  TensorJob job;
+  job.source = &model.tensors()[plan.order[index]];
+  int64_t row_multiple = 1;
+  int reduce_passes = 0;
+  for (const OutputPlan& output : plan.outputs) {
+    TensorTask task;
+    task.plan = &output.tensors[index];
+    job.nonfinite = output.request.nonfinite;
+    if (task.plan->quantized) {
+      job.any_quantized = true;
+      QUANT_ASSIGN_OR_RETURN(task.codec, MakeCodec(task.plan->scheme));
+      QUANT_ASSIGN_OR_RETURN(task.method, FindMethod(output.request.method));
+      QUANT_ASSIGN_OR_RETURN(task.format, FindFormat(output.request.format));
+      const DType scale_type = task.format->ScaleType(job.source->dtype);
+      task.options = {.scale = output.request.scale,
+                      .scale_type = scale_type,
+                      .narrow = IsNarrow(job.source->dtype, scale_type)};
+      task.reduce_passes = task.method->ReducePasses(*task.codec, task.options);
+      reduce_passes = std::max(reduce_passes, task.reduce_passes);
+      row_multiple = std::lcm(
+          row_multiple, std::lcm(task.codec->row_multiple(),
+                                 task.format->RowMultiple(*task.codec)));
+    }
+    job.tasks.push_back(std::move(task));
+  }
+  job.passes = reduce_passes + 1;
+  job.tiling = job.any_quantized
+                   ? RowTiling(job.source->shape,
+                               DTypeBits(job.source->dtype) / 8, row_multiple)
+                   : CopyTiling(job.source->bytes);
+  return job;
+}
+
+}  // namespace quant

@@ -1,0 +1,50 @@
+// Everything that is needed to turn one source tensor into its outputs: the same
+// objects for planning memory and for doing the work.
+#ifndef QUANT_CORE_PIPELINE_TENSOR_JOB_H_
+#define QUANT_CORE_PIPELINE_TENSOR_JOB_H_
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/artifact/format.h"
+#include "core/method/method.h"
+#include "core/pipeline/plan.h"
+#include "core/pipeline/tiling.h"
+
+namespace quant {
+
+// One output's part in it.
+struct TensorTask {
+  const TensorPlan* plan = nullptr;
+  std::unique_ptr<Codec> codec;            // null: copied
+  const QuantMethod* method = nullptr;     // when codec
+  const ArtifactFormat* format = nullptr;  // when codec
+  MethodOptions options;
+  int reduce_passes = 0;
+};
+
+struct TensorJob {
+  const TensorEntry* source = nullptr;
+  bool any_quantized = false;
+  Nonfinite nonfinite = Nonfinite::kError;
+  Tiling tiling;
+  int passes = 1;  // over the source: reductions, then encoding
+  std::vector<TensorTask> tasks;  // one per output of the job
+
+  // Bytes that a tile of `rows` rows from `row` on writes to output `task`.
+  std::vector<ByteRange> Ranges(int task, int64_t row, int64_t rows) const;
+  // Bound on the buffers of one worker, in bytes.
+  int64_t WorkerBytes() const;
+};
+
+// `index` is a position in plan.order.
+absl::StatusOr<TensorJob> MakeTensorJob(const ModelReader& model,
+                                        const Plan& plan, int index);
+
+// Whether F16 or BF16 weights get F16 or BF16 scales (see IntRow::narrow).
+bool IsNarrow(DType weights, DType scales);
+
+}  // namespace quant
+
+#endif  // QUANT_CORE_PIPELINE_TENSOR_JOB_H_

@@ -1,0 +1,256 @@
+#include "core/pipeline/tensor_runner.h"
+
+#include <atomic>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/clock.h"
+#include "core/base/error.h"
+#include "core/base/status_macros.h"
+
+namespace quant {
+namespace {
+
+// Hashing goes before tiles once this much is waiting, so that little is left at
+// the end, where only one thread can hash a file.
+constexpr int64_t kHashBacklogBytes = 4 << 20;
+constexpr int64_t kHashTaskBytes = 8 << 20;
+constexpr int64_t kReportIntervalMicros = 100'000;
+
+}  // namespace
+
+TensorRunner::TensorRunner(const ModelReader& model, const Plan& plan,
+                           const ExecuteOptions& options, Journal& journal,
+                           std::vector<OutputFiles>& files)
+    : model_(model),
+      plan_(plan),
+      options_(options),
+      journal_(journal),
+      files_(files) {}
+
+void TensorRunner::MarkDone(const TensorJob& job) {
+  for (size_t i = 0; i < job.tasks.size(); ++i) {
+    for (const OutputTensor& output : job.tasks[i].plan->outputs) {
+      files_[i][output.file].MarkWritten(output.offset,
+                                         output.offset + output.bytes);
+    }
+  }
+  ++resumed_;
+  ++done_;
+  done_bytes_ += job.source->bytes;
+}
+
+absl::Status TensorRunner::VerifyResumed() {
+  std::vector<int> done;
+  for (const auto& [index, record] : journal_.done()) done.push_back(index);
+  std::atomic<size_t> next{0};
+  options_.pool->RunOnAll([&](int) {
+    TileWorker worker(model_);
+    while (true) {
+      const size_t i = next.fetch_add(1);
+      if (i >= done.size() || options_.stop.stop_requested()) return;
+      auto job = MakeTensorJob(model_, plan_, done[i]);
+      absl::StatusOr<uint64_t> digest =
+          job.ok() ? worker.DigestOf(*job, files_) : job.status();
+      std::lock_guard lock(mutex_);
+      if (digest.ok() && *digest == journal_.done().at(done[i]).digest) {
+        MarkDone(*job);
+      } else {
+        journal_.Forget(done[i]);
+      }
+    }
+  });
+  if (options_.stop.stop_requested()) {
+    return absl::CancelledError("stopped while verifying earlier work");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TensorRunner::Run() {
+  Report(/*force=*/true);
+  options_.pool->RunOnAll([this](int) {
+    TileWorker worker(model_);
+    Work(worker);
+  });
+  if (status_.ok()) Report(/*force=*/true);
+  return status_;
+}
+
+void TensorRunner::Work(TileWorker& worker) {
+  while (true) {
+    const Task task = Next();
+    if (task.kind == Task::kExit) return;
+    const absl::Status status = RunTask(task, worker);
+    if (status.ok()) continue;
+    std::lock_guard lock(mutex_);
+    if (status_.ok()) status_ = status;
+    changed_.notify_all();
+  }
+}
+
+absl::Status TensorRunner::RunTask(const Task& task, TileWorker& worker) {
+  if (task.kind == Task::kHash) {
+    const absl::Status status =
+        task.file->HashNext(worker.hash_buffer(), options_.sync);
+    std::lock_guard lock(mutex_);
+    task.file->EndHash();
+    changed_.notify_all();
+    return status;
+  }
+  // current_ stays as it is while one of its tiles is running.
+  absl::StatusOr<TileResult> result = worker.Run(
+      current_->job, task.tile, task.pass, current_->stats, files_);
+  if (!result.ok()) return result.status();
+  std::lock_guard lock(mutex_);
+  current_->waiting.emplace(task.tile, *std::move(result));
+  while (current_ && !current_->waiting.empty() &&
+         current_->waiting.begin()->first == current_->applied) {
+    auto first = current_->waiting.extract(current_->waiting.begin());
+    QUANT_RETURN_IF_ERROR(Apply(std::move(first.mapped())));
+  }
+  changed_.notify_all();
+  return absl::OkStatus();
+}
+
+TensorRunner::Task TensorRunner::Next() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    if (options_.stop.stop_requested() && status_.ok()) {
+      status_ = absl::CancelledError("stopped between tiles");
+      changed_.notify_all();
+    }
+    if (!status_.ok()) return {};
+    if (OutputFile* file = FileToHash(kHashBacklogBytes)) {
+      return {.kind = Task::kHash, .file = file};
+    }
+    if (!current_) {
+      status_ = StartTensor();
+      if (!status_.ok()) continue;
+    }
+    if (current_ && current_->next_tile < current_->job.tiling.tiles()) {
+      return {.kind = Task::kTile,
+              .tile = current_->next_tile++,
+              .pass = current_->pass};
+    }
+    if (OutputFile* file = FileToHash(1)) {
+      return {.kind = Task::kHash, .file = file};
+    }
+    if (!current_ && AllHashed()) {
+      changed_.notify_all();
+      return {};
+    }
+    changed_.wait(lock);
+  }
+}
+
+absl::Status TensorRunner::StartTensor() {
+  const int count = static_cast<int>(plan_.order.size());
+  while (next_index_ < count && !current_) {
+    const int index = next_index_++;
+    if (journal_.done().count(index) > 0) continue;
+    auto current = std::make_unique<Current>();
+    current->index = index;
+    QUANT_ASSIGN_OR_RETURN(current->job, MakeTensorJob(model_, plan_, index));
+    current->stats.resize(current->job.tasks.size());
+    current->record.outputs.resize(current->job.tasks.size());
+    QUANT_RETURN_IF_ERROR(journal_.Begin(index));
+    current_ = std::move(current);
+    if (current_->job.tiling.tiles() == 0) {
+      QUANT_RETURN_IF_ERROR(FinishTensor());
+    }
+  }
+  return absl::OkStatus();
+}
+
+OutputFile* TensorRunner::FileToHash(int64_t least_bytes) {
+  for (OutputFiles& output : files_) {
+    for (OutputFile& file : output) {
+      if (file.hashing() || file.HashableBytes() < least_bytes) continue;
+      file.StartHash(kHashTaskBytes);
+      return &file;
+    }
+  }
+  return nullptr;
+}
+
+bool TensorRunner::AllHashed() {
+  for (const OutputFiles& output : files_) {
+    for (const OutputFile& file : output) {
+      if (!file.hashed()) return false;
+    }
+  }
+  return true;
+}
+
+absl::Status TensorRunner::Apply(TileResult result) {
+  Current& c = *current_;
+  const bool encoding = c.pass == c.job.passes - 1;
+  for (size_t i = 0; i < c.job.tasks.size(); ++i) {
+    const TensorTask& task = c.job.tasks[i];
+    if (!encoding) {
+      if (c.pass < task.reduce_passes) {
+        task.method->Combine(c.pass, result.stats[i], c.stats[i]);
+      }
+      continue;
+    }
+    c.record.outputs[i].sums.Add(result.sums[i]);
+    c.record.outputs[i].zeroed += result.zeroed;
+    for (const ByteRange& range : result.ranges[i]) {
+      const OutputTensor& output = task.plan->outputs[range.output];
+      files_[i][output.file].MarkWritten(
+          output.offset + range.offset,
+          output.offset + range.offset + range.bytes);
+    }
+  }
+  if (encoding) c.digests.push_back(result.digest);
+  if (++c.applied == c.job.tiling.tiles()) return FinishPass();
+  Report(/*force=*/false);
+  return absl::OkStatus();
+}
+
+absl::Status TensorRunner::FinishPass() {
+  Current& c = *current_;
+  if (c.pass + 1 == c.job.passes) return FinishTensor();
+  ++c.pass;
+  c.next_tile = 0;
+  c.applied = 0;
+  return absl::OkStatus();
+}
+
+absl::Status TensorRunner::FinishTensor() {
+  Current& c = *current_;
+  c.record.digest = CombineDigests(c.digests);
+  QUANT_RETURN_IF_ERROR(journal_.Done(c.index, c.record));
+  ++done_;
+  done_bytes_ += c.job.source->bytes;
+  current_.reset();
+  if (options_.journal) options_.journal(done_);
+  Report(/*force=*/false);
+  return absl::OkStatus();
+}
+
+void TensorRunner::Report(bool force) {
+  if (!options_.progress) return;
+  const int64_t now = Clock::System().MonotonicMicros();
+  if (!force && now - last_report_micros_ < kReportIntervalMicros) return;
+  last_report_micros_ = now;
+  ProgressUpdate update{.stage = "QUANTIZING",
+                        .tensors_done = done_,
+                        .tensors_total = static_cast<int64_t>(plan_.order.size()),
+                        .bytes_done = done_bytes_,
+                        .bytes_total = plan_.source_bytes,
+                        .tensor = "",
+                        .tensors_resumed = resumed_,
+                        .tensors_redone = journal_.redone()};
+  if (current_) {
+    const Current& c = *current_;
+    update.tensor = c.job.source->name;
+    const double tiles = static_cast<double>(c.job.tiling.tiles());
+    const double part =
+        (c.pass + static_cast<double>(c.applied) / tiles) / c.job.passes;
+    update.bytes_done +=
+        static_cast<int64_t>(part * static_cast<double>(c.job.source->bytes));
+  }
+  options_.progress(update);
+}
+
+}  // namespace quant

@@ -1,0 +1,148 @@
+#include "core/pipeline/tile_worker.h"
+
+#include "absl/strings/str_cat.h"
+#include "core/base/digest.h"
+#include "core/base/error.h"
+#include "core/base/status_macros.h"
+#include "core/transform/load_rows.h"
+
+namespace quant {
+namespace {
+
+constexpr size_t kHashBufferBytes = 1 << 18;
+
+absl::Status NonfiniteError(const TensorJob& job, int64_t index) {
+  return MakeError(
+      absl::StatusCode::kFailedPrecondition, Reason::kNonfiniteWeights,
+      absl::StrCat("tensor \"", job.source->name, "\" ",
+                   ShapeToString(job.source->shape), ": element ", index,
+                   " is NaN or infinite; mend the model, or let nonfinite be "
+                   "zero"));
+}
+
+}  // namespace
+
+uint64_t CombineDigests(const std::vector<uint64_t>& digests) {
+  return Xxh3(absl::MakeConstSpan(
+      reinterpret_cast<const uint8_t*>(digests.data()),
+      digests.size() * sizeof(uint64_t)));
+}
+
+absl::Span<uint8_t> TileWorker::hash_buffer() {
+  hash_buffer_.resize(kHashBufferBytes);
+  return absl::MakeSpan(hash_buffer_);
+}
+
+absl::StatusOr<TileResult> TileWorker::Run(
+    const TensorJob& job, int64_t tile, int pass,
+    const std::vector<TensorStats>& stats,
+    const std::vector<OutputFiles>& files) {
+  const int64_t row = job.tiling.first_row(tile);
+  const int64_t rows = job.tiling.rows_of(tile);
+  TileResult result;
+  QUANT_RETURN_IF_ERROR(Load(job, row, rows, result));
+  if (pass == job.passes - 1) {
+    QUANT_RETURN_IF_ERROR(Encode(job, row, rows, stats, files, result));
+    return result;
+  }
+  result.stats.resize(job.tasks.size());
+  for (size_t i = 0; i < job.tasks.size(); ++i) {
+    const TensorTask& task = job.tasks[i];
+    if (pass >= task.reduce_passes) continue;
+    result.stats[i] =
+        task.method->Reduce(pass, *task.codec, task.options, rows_.data(), rows,
+                            job.tiling.cols, stats[i], scratch_);
+  }
+  return result;
+}
+
+absl::Status TileWorker::Load(const TensorJob& job, int64_t row, int64_t rows,
+                              TileResult& result) {
+  const Tiling& tiling = job.tiling;
+  raw_.resize(rows * tiling.row_bytes);
+  QUANT_RETURN_IF_ERROR(model_.Read(*job.source, row * tiling.row_bytes,
+                                    absl::MakeSpan(raw_)));
+  const DType dtype = job.source->dtype;
+  if (!IsWeightFloat(dtype)) return absl::OkStatus();
+  LoadResult loaded;
+  if (job.any_quantized) {
+    rows_.resize(rows * tiling.cols);
+    loaded = LoadRows(dtype, raw_, job.nonfinite, absl::MakeSpan(rows_));
+  }
+  const bool copied_too =
+      !job.any_quantized || loaded.first_nonfinite >= 0;
+  if (copied_too) {
+    const LoadResult scrubbed =
+        ScrubNonfinite(dtype, job.nonfinite, absl::MakeSpan(raw_));
+    if (!job.any_quantized) loaded = scrubbed;
+  }
+  if (loaded.first_nonfinite >= 0 && job.nonfinite == Nonfinite::kError) {
+    const int64_t first = row * tiling.row_bytes / (DTypeBits(dtype) / 8);
+    return NonfiniteError(job, first + loaded.first_nonfinite);
+  }
+  result.zeroed = loaded.zeroed;
+  return absl::OkStatus();
+}
+
+absl::Status TileWorker::Encode(const TensorJob& job, int64_t row, int64_t rows,
+                                const std::vector<TensorStats>& stats,
+                                const std::vector<OutputFiles>& files,
+                                TileResult& result) {
+  std::vector<uint64_t> digests;
+  result.sums.resize(job.tasks.size());
+  result.ranges.resize(job.tasks.size());
+  for (size_t i = 0; i < job.tasks.size(); ++i) {
+    const TensorTask& task = job.tasks[i];
+    packed_.ranges = job.Ranges(static_cast<int>(i), row, rows);
+    if (task.codec) {
+      result.sums[i] = task.method->Quantize(
+          *task.codec, task.options, stats[i], rows_.data(), rows,
+          job.tiling.cols, codes_, scratch_);
+      task.format->Pack(*task.codec, *job.source, codes_, packed_);
+    } else {
+      packed_.data = {absl::MakeConstSpan(raw_)};
+    }
+    QUANT_RETURN_IF_ERROR(WriteRanges(task, packed_, files[i], digests));
+    result.ranges[i] = packed_.ranges;
+  }
+  result.digest = CombineDigests(digests);
+  return absl::OkStatus();
+}
+
+absl::Status TileWorker::WriteRanges(const TensorTask& task,
+                                     const PackedTile& packed,
+                                     const OutputFiles& files,
+                                     std::vector<uint64_t>& digests) {
+  for (size_t i = 0; i < packed.ranges.size(); ++i) {
+    const ByteRange& range = packed.ranges[i];
+    const OutputTensor& output = task.plan->outputs[range.output];
+    QUANT_RETURN_IF_ERROR(files[output.file].Write(
+        output.offset + range.offset, packed.data[i]));
+    digests.push_back(Xxh3(packed.data[i]));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint64_t> TileWorker::DigestOf(
+    const TensorJob& job, const std::vector<OutputFiles>& files) {
+  std::vector<uint64_t> tiles;
+  for (int64_t tile = 0; tile < job.tiling.tiles(); ++tile) {
+    std::vector<uint64_t> digests;
+    for (size_t i = 0; i < job.tasks.size(); ++i) {
+      const auto ranges =
+          job.Ranges(static_cast<int>(i), job.tiling.first_row(tile),
+                     job.tiling.rows_of(tile));
+      for (const ByteRange& range : ranges) {
+        const OutputTensor& output = job.tasks[i].plan->outputs[range.output];
+        raw_.resize(range.bytes);
+        QUANT_RETURN_IF_ERROR(files[i][output.file].Read(
+            output.offset + range.offset, absl::MakeSpan(raw_)));
+        digests.push_back(Xxh3(raw_));
+      }
+    }
+    tiles.push_back(CombineDigests(digests));
+  }
+  return CombineDigests(tiles);
+}
+
+}  // namespace quant

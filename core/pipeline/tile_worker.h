@@ -1,0 +1,72 @@
+// One thread's part of the work: a tile from source bytes to written bytes, in
+// buffers that are reused from tile to tile.
+#ifndef QUANT_CORE_PIPELINE_TILE_WORKER_H_
+#define QUANT_CORE_PIPELINE_TILE_WORKER_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/container/model_reader.h"
+#include "core/pipeline/output_file.h"
+#include "core/pipeline/tensor_job.h"
+
+namespace quant {
+
+// What one tile gave, per output.
+struct TileResult {
+  std::vector<TensorStats> stats;  // of a reducing pass
+  std::vector<ErrorSums> sums;     // of the encoding pass
+  std::vector<std::vector<ByteRange>> ranges;
+  int64_t zeroed = 0;   // values that were not finite
+  uint64_t digest = 0;  // over all bytes written
+};
+
+// The files of one output.
+using OutputFiles = std::vector<OutputFile>;
+
+class TileWorker {
+ public:
+  explicit TileWorker(const ModelReader& model) : model_(model) {}
+
+  // Reads tile `tile` of pass `pass` and reduces or encodes it.
+  // `stats` [output]: what the passes before found.
+  // `files` [output][file]: where encoded bytes go.
+  absl::StatusOr<TileResult> Run(const TensorJob& job, int64_t tile, int pass,
+                                 const std::vector<TensorStats>& stats,
+                                 const std::vector<OutputFiles>& files);
+
+  // The digest of a finished tensor's bytes as they are in `files`, the same
+  // value that its tiles gave. For resuming.
+  absl::StatusOr<uint64_t> DigestOf(const TensorJob& job,
+                                    const std::vector<OutputFiles>& files);
+
+  // Scratch for hashing.
+  absl::Span<uint8_t> hash_buffer();
+
+ private:
+  absl::Status Load(const TensorJob& job, int64_t row, int64_t rows,
+                    TileResult& result);
+  absl::Status Encode(const TensorJob& job, int64_t row, int64_t rows,
+                      const std::vector<TensorStats>& stats,
+                      const std::vector<OutputFiles>& files,
+                      TileResult& result);
+  absl::Status WriteRanges(const TensorTask& task, const PackedTile& packed,
+                           const OutputFiles& files,
+                           std::vector<uint64_t>& digests);
+
+  const ModelReader& model_;
+  std::vector<uint8_t> raw_;
+  std::vector<float> rows_;
+  CodeTile codes_;
+  PackedTile packed_;
+  MethodScratch scratch_;
+  std::vector<uint8_t> hash_buffer_;
+};
+
+// The digest of a tensor from those of its tiles, in order.
+uint64_t CombineDigests(const std::vector<uint64_t>& digests);
+
+}  // namespace quant
+
+#endif  // QUANT_CORE_PIPELINE_TILE_WORKER_H_
