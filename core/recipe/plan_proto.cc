@@ -1,0 +1,54 @@
+// recipe.h: plans as protos.
+#include "core/recipe/recipe.h"
+
+namespace quant {
+namespace {
+
+void FillTensor(const ModelReader& model, const OutputPlan& output,
+                const TensorPlan& tensor, v1::TensorPlan& out) {
+  const TensorEntry& source = model.tensors()[tensor.source];
+  out.set_name(source.name);
+  for (int64_t dimension : source.shape) out.add_shape(dimension);
+  out.set_dtype(std::string(DTypeName(source.dtype)));
+  out.set_role(tensor.role);
+  if (tensor.quantized) {
+    out.set_scheme(tensor.scheme.name);
+    out.set_method(tensor.method);
+  }
+  out.set_reason(tensor.reason);
+  out.set_output_bytes(tensor.output_bytes);
+  for (const OutputTensor& planned : tensor.outputs) {
+    v1::PlannedTensor& item = *out.add_outputs();
+    item.set_name(planned.name);
+    item.set_dtype(std::string(DTypeName(planned.dtype)));
+    for (int64_t dimension : planned.shape) item.add_shape(dimension);
+    item.set_file(output.layout.files[planned.file].path);
+  }
+}
+
+}  // namespace
+
+v1::JobPlan PlanToProto(const ModelReader& model, const Plan& plan) {
+  v1::JobPlan proto;
+  for (const OutputPlan& output : plan.outputs) {
+    v1::OutputPlan& out = *proto.add_outputs();
+    out.set_name(output.request.name);
+    for (const PlannedFile& file : output.files) {
+      v1::PlannedFile& item = *out.add_files();
+      item.set_path(file.path);
+      item.set_size_bytes(file.size_bytes);
+    }
+    out.set_total_bytes(output.total_bytes);
+    out.set_bits_per_weight(output.bits_per_weight);
+    for (const TensorPlan& tensor : output.tensors) {
+      FillTensor(model, output, tensor, *out.add_tensors());
+    }
+  }
+  proto.set_memory_bound_bytes(plan.memory_bound_bytes);
+  proto.set_disk_bound_bytes(plan.disk_bound_bytes);
+  proto.set_source_bytes(plan.source_bytes);
+  proto.set_fingerprint(plan.fingerprint);
+  return proto;
+}
+
+}  // namespace quant

@@ -1,0 +1,196 @@
+// recipe.h: checking and completing the outputs of a spec.
+#include <google/protobuf/util/json_util.h>
+
+#include <set>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "core/base/error.h"
+#include "core/base/limits.h"
+#include "core/base/names.h"
+#include "core/base/status_macros.h"
+#include "core/recipe/recipe.h"
+#include "core/recipe/scheme_proto.h"
+
+namespace quant {
+namespace {
+
+constexpr size_t kMaxOutputNameBytes = 63;
+constexpr int64_t kDefaultShardBytes = 5'000'000'000;
+
+absl::Status CheckOutputName(const std::string& name) {
+  bool good = !name.empty() && name.size() <= kMaxOutputNameBytes &&
+              absl::ascii_isalnum(name[0]);
+  for (char c : name) {
+    good &= absl::ascii_isalnum(c) || c == '.' || c == '_' || c == '-';
+  }
+  if (good) return absl::OkStatus();
+  return InvalidSpec(
+      absl::StrCat("output name \"", absl::CHexEscape(name.substr(0, 100)),
+                   "\"; 1 to ", kMaxOutputNameBytes,
+                   " letters, digits, '.', '_' and '-' are allowed, the first "
+                   "a letter or digit"),
+      "name");
+}
+
+absl::StatusOr<std::vector<TensorRule>> ToRules(const v1::Recipe& recipe) {
+  if (recipe.rules_size() > kMaxRulesPerRecipe) {
+    return InvalidSpec(absl::StrCat(recipe.rules_size(), " rules; at most ",
+                                    kMaxRulesPerRecipe, " are allowed"),
+                       "rules");
+  }
+  std::vector<TensorRule> rules;
+  for (int i = 0; i < recipe.rules_size(); ++i) {
+    const v1::Rule& rule = recipe.rules(i);
+    const std::string field = absl::StrCat("rules[", i, "]");
+    const int64_t length = static_cast<int64_t>(rule.match().size());
+    if (length == 0 || length > kMaxRuleMatchBytes) {
+      return InvalidSpec(absl::StrCat("a match of ", length, " bytes; 1 to ",
+                                      kMaxRuleMatchBytes, " are allowed"),
+                         field + ".match");
+    }
+    TensorRule& out = rules.emplace_back();
+    out.match = rule.match();
+    if (rule.has_scheme()) {
+      auto scheme = FindScheme(rule.scheme());
+      if (!scheme.ok()) {
+        return MakeError(scheme.status().code(), GetReason(scheme.status()),
+                         std::string(scheme.status().message()),
+                         field + ".scheme");
+      }
+      out.scheme = *std::move(scheme);
+    } else if (!rule.skip()) {
+      return InvalidSpec("a rule needs a scheme, or skip: true", field);
+    }
+  }
+  return rules;
+}
+
+absl::StatusOr<OnMismatch> ToOnMismatch(v1::OnMismatch value) {
+  switch (value) {
+    case v1::ON_MISMATCH_UNSPECIFIED:
+    case v1::ON_MISMATCH_FAIL:
+      return OnMismatch::kFail;
+    case v1::ON_MISMATCH_CHANNEL:
+      return OnMismatch::kChannel;
+    case v1::ON_MISMATCH_SKIP:
+      return OnMismatch::kSkip;
+    default:
+      return InvalidSpec(absl::StrCat("unknown value ", value), "on_mismatch");
+  }
+}
+
+absl::Status FillDefaults(v1::Output& output) {
+  v1::Recipe& recipe = *output.mutable_recipe();
+  QUANT_ASSIGN_OR_RETURN(const Scheme scheme, SchemeOf(recipe));
+  if (output.name().empty()) output.set_name(recipe.scheme());
+  if (recipe.method().empty()) recipe.set_method("rtn");
+  if (recipe.format().empty()) {
+    recipe.set_format(scheme.is_cast() ? "safetensors" : "compressed-tensors");
+  }
+  if (recipe.scale().empty()) recipe.set_scale("minmax");
+  if (recipe.on_mismatch() == v1::ON_MISMATCH_UNSPECIFIED) {
+    recipe.set_on_mismatch(v1::ON_MISMATCH_FAIL);
+  }
+  if (recipe.nonfinite() == v1::NONFINITE_UNSPECIFIED) {
+    recipe.set_nonfinite(v1::NONFINITE_ERROR);
+  }
+  if (recipe.max_shard_bytes() == 0) {
+    recipe.set_max_shard_bytes(kDefaultShardBytes);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<OutputRequest> ToOutputRequest(const v1::Output& output) {
+  const v1::Recipe& recipe = output.recipe();
+  OutputRequest request;
+  request.name = output.name();
+  QUANT_RETURN_IF_ERROR(CheckOutputName(request.name));
+  const auto in_recipe = [](const absl::Status& status) {
+    return Annotate(status, "", "recipe.");
+  };
+  if (auto scheme = SchemeOf(recipe); scheme.ok()) {
+    request.scheme = *std::move(scheme);
+  } else {
+    return in_recipe(scheme.status());
+  }
+  request.method = recipe.method();
+  request.format = recipe.format();
+  if (auto found = FindMethod(request.method); !found.ok()) {
+    return MakeError(found.status().code(), GetReason(found.status()),
+                     std::string(found.status().message()), "recipe.method");
+  }
+  if (auto found = FindFormat(request.format); !found.ok()) {
+    return MakeError(found.status().code(), GetReason(found.status()),
+                     std::string(found.status().message()), "recipe.format");
+  }
+  auto scale = ScaleRuleOf(recipe);
+  if (!scale.ok()) return in_recipe(scale.status());
+  request.scale = *scale;
+  auto rules = ToRules(recipe);
+  if (!rules.ok()) return in_recipe(rules.status());
+  request.rules = *std::move(rules);
+  auto on_mismatch = ToOnMismatch(recipe.on_mismatch());
+  if (!on_mismatch.ok()) return in_recipe(on_mismatch.status());
+  request.on_mismatch = *on_mismatch;
+  auto nonfinite = NonfiniteOf(recipe);
+  if (!nonfinite.ok()) return in_recipe(nonfinite.status());
+  request.nonfinite = *nonfinite;
+  if (recipe.max_shard_bytes() < 0) {
+    return InvalidSpec(absl::StrCat("max_shard_bytes ",
+                                    recipe.max_shard_bytes(),
+                                    "; 1 or more, or 0 for the default"),
+                       "recipe.max_shard_bytes");
+  }
+  request.max_shard_bytes = recipe.max_shard_bytes();
+  request.source_digest = recipe.source_digest();
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  (void)google::protobuf::util::MessageToJsonString(
+      recipe, &request.recipe_json, options);
+  return request;
+}
+
+}  // namespace
+
+absl::StatusOr<v1::JobSpec> CanonicalSpec(const v1::JobSpec& spec) {
+  if (spec.outputs_size() < 1 || spec.outputs_size() > kMaxOutputsPerJob) {
+    return InvalidSpec(absl::StrCat(spec.outputs_size(), " outputs; 1 to ",
+                                    kMaxOutputsPerJob, " are allowed"),
+                       "outputs");
+  }
+  v1::JobSpec canonical = spec;
+  std::set<std::string> names;
+  for (int i = 0; i < canonical.outputs_size(); ++i) {
+    v1::Output& output = *canonical.mutable_outputs(i);
+    const std::string field = absl::StrCat("outputs[", i, "].");
+    if (absl::Status status = FillDefaults(output); !status.ok()) {
+      return Annotate(status, "", field + "recipe.");
+    }
+    if (!names.insert(output.name()).second) {
+      return InvalidSpec(absl::StrCat("two outputs are named \"",
+                                      output.name(), "\"; names are unique"),
+                         field + "name");
+    }
+  }
+  QUANT_RETURN_IF_ERROR(CheckGates(canonical));
+  return canonical;
+}
+
+absl::StatusOr<PlanRequest> ToPlanRequest(const v1::JobSpec& spec,
+                                          int threads) {
+  QUANT_ASSIGN_OR_RETURN(const v1::JobSpec canonical, CanonicalSpec(spec));
+  PlanRequest request;
+  request.threads = threads;
+  for (int i = 0; i < canonical.outputs_size(); ++i) {
+    auto output = ToOutputRequest(canonical.outputs(i));
+    if (!output.ok()) {
+      return Annotate(output.status(), "", absl::StrCat("outputs[", i, "]."));
+    }
+    request.outputs.push_back(*std::move(output));
+  }
+  return request;
+}
+
+}  // namespace quant
