@@ -1,6 +1,5 @@
 #include "server/api/job_service.h"
 
-#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -142,7 +141,7 @@ grpc::ServerUnaryReactor* JobService::ListJobs(
           MakePageToken(key, list.filter, records.back().id));
     }
     for (const JobRecord& record : records) {
-      *response->add_jobs() = JobToProto(record, std::nullopt);
+      *response->add_jobs() = DescribeJob(env_, record);
     }
     return absl::OkStatus();
   });
