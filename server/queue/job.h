@@ -35,19 +35,21 @@ struct JobRecord {
   std::string spec;  // serialized quant.v1.JobSpec, never looked into
   std::map<std::string, std::string> labels;
   JobState state = JobState::kQueued;
-  std::string state_reason;  // UPPER_SNAKE, may be empty
-  int attempt = 0;           // attempts started, drained ones given back
-  int max_attempts = 0;
-  int crashes_in_a_row = 0;  // children that died without a new journal line
-  std::string lease_token;   // of the running attempt; empty otherwise
-  std::string lease_owner;   // node incarnation that holds it
+  std::string state_reason;   // UPPER_SNAKE, may be empty
+  int attempt = 0;            // attempts started, drained ones given back
+  int max_attempts = 0;       // budget: attempts - forgiven ones
+  int attempts_forgiven = 0;  // before the last retry, and crashes that had
+                              // written a journal line
+  int crashes_in_a_row = 0;   // children that died without a new journal line
+  std::string lease_token;    // of the running attempt; empty otherwise
+  std::string lease_owner;    // node incarnation that holds it
   int64_t lease_until = 0;
-  int64_t run_after = 0;     // not claimed before (backoff)
-  std::string progress;      // serialized quant.v1.Progress, latest known
-  std::string result;        // serialized quant.worker.v1.AttemptResult
-  std::string error;         // serialized google.rpc.Status of the last failure
+  int64_t run_after = 0;  // not claimed before (backoff)
+  std::string progress;   // serialized quant.v1.Progress, latest known
+  std::string result;     // serialized quant.worker.v1.AttemptResult
+  std::string error;      // serialized google.rpc.Status of the last failure
   std::vector<std::string> artifacts;  // artifact ids
-  int64_t event_sequence = 0;  // of the latest durable event
+  int64_t event_sequence = 0;          // of the latest durable event
   int64_t create_time = 0;
   int64_t start_time = 0;
   int64_t end_time = 0;
@@ -55,7 +57,7 @@ struct JobRecord {
 };
 
 enum class EventKind {
-  kState = 2,     // values as in quant.v1.WatchJobResponse.Kind
+  kState = 2,  // values as in quant.v1.WatchJobResponse.Kind
   kAttempt = 3,
   kGate = 4,
   kArtifact = 5,

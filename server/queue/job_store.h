@@ -138,8 +138,8 @@ class JobStore {
   // Returns a handle for Unsubscribe; after Unsubscribe returns, the listener
   // is not called any more.
   struct Change {
-    bool durable = false;      // read Events() for what happened
-    std::string progress;      // latest progress when not durable
+    bool durable = false;  // read Events() for what happened
+    std::string progress;  // latest progress when not durable
   };
   virtual uint64_t Subscribe(const std::string& id,
                              std::function<void(const Change&)> listener) = 0;
@@ -157,8 +157,9 @@ struct QueueOptions {
   int64_t backoff_base_micros = 5'000'000;   // doubles per attempt
   int64_t backoff_max_micros = 900'000'000;  // then +-20 % jitter
   int poison_after = 3;
-  int max_events_per_job = 1000;             // older ones are compacted
+  int max_events_per_job = 1000;  // older ones are compacted
   int64_t request_id_ttl_micros = int64_t{7} * 24 * 3600 * 1'000'000;
+  uint64_t jitter_seed = 0;  // 0: from the operating system
 };
 
 }  // namespace quant

@@ -1,0 +1,179 @@
+#include "server/queue/job_index.h"
+
+namespace quant {
+
+JobBrief BriefOf(const JobRecord& record) {
+  return {.id = record.id,
+          .state = record.state,
+          .run_after = record.run_after,
+          .create_time = record.create_time,
+          .lease_owner = record.lease_owner,
+          .lease_token = record.lease_token,
+          .lease_until = record.lease_until,
+          .progress = record.progress};
+}
+
+void JobIndex::SetCounts(std::map<JobState, int64_t> counts) {
+  std::lock_guard lock(mutex_);
+  counts_ = std::move(counts);
+}
+
+void JobIndex::Replace(const JobBrief* before, const JobBrief* after) {
+  std::lock_guard lock(mutex_);
+  bool same_lease = before != nullptr && after != nullptr &&
+                    !before->lease_token.empty() &&
+                    before->lease_token == after->lease_token;
+  auto lease = before ? leases_.find(before->id) : leases_.end();
+  if (same_lease && lease != leases_.end()) {
+    --counts_[before->state];
+    ++counts_[after->state];
+    lease->second.owner = after->lease_owner;
+    lease->second.until = after->lease_until;
+    return;
+  }
+  if (before != nullptr) Remove(*before);
+  if (after != nullptr) Add(*after);
+}
+
+void JobIndex::Settle() {
+  std::lock_guard lock(mutex_);
+  ended_.clear();
+}
+
+void JobIndex::Add(const JobBrief& job) {
+  ++counts_[job.state];
+  if (IsTerminal(job.state)) return;
+  if (job.state != JobState::kQueued) {
+    leases_[job.id] = {.owner = job.lease_owner,
+                       .token = job.lease_token,
+                       .until = job.lease_until,
+                       .progress = job.progress,
+                       .unwritten = false};
+    return;
+  }
+  std::optional<JobKey> key = ParseJobKey(job.id);
+  if (!key) return;
+  waiting_[*key] = {job.run_after, job.create_time, false};
+  delayed_.insert({job.run_after, *key});
+}
+
+void JobIndex::Remove(const JobBrief& job) {
+  --counts_[job.state];
+  if (auto lease = leases_.find(job.id); lease != leases_.end()) {
+    if (lease->second.unwritten) --unwritten_;
+    ended_[job.id] = std::move(lease->second);
+    leases_.erase(lease);
+  }
+  std::optional<JobKey> key = ParseJobKey(job.id);
+  if (!key) return;
+  auto it = waiting_.find(*key);
+  if (it == waiting_.end()) return;
+  if (it->second.due) {
+    due_.erase(*key);
+  } else {
+    delayed_.erase({it->second.run_after, *key});
+  }
+  waiting_.erase(it);
+}
+
+void JobIndex::MoveDue(int64_t now) {
+  while (!delayed_.empty() && delayed_.begin()->first <= now) {
+    JobKey key = delayed_.begin()->second;
+    delayed_.erase(*delayed_.begin());
+    due_.insert(key);
+    waiting_[key].due = true;
+    became_due_ = true;
+  }
+}
+
+bool JobIndex::TakeDue(int64_t now) {
+  std::lock_guard lock(mutex_);
+  MoveDue(now);
+  return std::exchange(became_due_, false);
+}
+
+std::optional<std::string> JobIndex::NextDue(int64_t now) {
+  std::lock_guard lock(mutex_);
+  MoveDue(now);
+  if (due_.empty()) return std::nullopt;
+  return FormatJobKey(*due_.begin());
+}
+
+std::optional<int64_t> JobIndex::NextDueTime() {
+  std::lock_guard lock(mutex_);
+  if (delayed_.empty()) return std::nullopt;
+  return delayed_.begin()->first;
+}
+
+std::optional<int64_t> JobIndex::Position(const std::string& id, int64_t now) {
+  std::optional<JobKey> key = ParseJobKey(id);
+  if (!key) return std::nullopt;
+  std::lock_guard lock(mutex_);
+  MoveDue(now);
+  auto it = waiting_.find(*key);
+  if (it == waiting_.end()) return std::nullopt;
+  if (it->second.due) return static_cast<int64_t>(due_.order_of_key(*key));
+  return static_cast<int64_t>(
+      due_.size() + delayed_.order_of_key({it->second.run_after, *key}));
+}
+
+std::vector<std::string> JobIndex::Leases(
+    const std::function<bool(const std::string& owner, int64_t until)>& match) {
+  std::lock_guard lock(mutex_);
+  std::vector<std::string> ids;
+  for (const auto& [id, lease] : leases_) {
+    if (match(lease.owner, lease.until)) ids.push_back(id);
+  }
+  return ids;
+}
+
+bool JobIndex::SetProgress(const std::string& id, const std::string& token,
+                           std::string progress) {
+  std::lock_guard lock(mutex_);
+  auto it = leases_.find(id);
+  if (it == leases_.end() || it->second.token != token) return false;
+  it->second.progress = std::move(progress);
+  if (!it->second.unwritten) ++unwritten_;
+  it->second.unwritten = true;
+  return true;
+}
+
+void JobIndex::Overlay(JobRecord& record) {
+  if (record.lease_token.empty()) return;
+  std::lock_guard lock(mutex_);
+  for (const auto* leases : {&leases_, &ended_}) {
+    auto it = leases->find(record.id);
+    if (it == leases->end() || it->second.token != record.lease_token) continue;
+    record.progress = it->second.progress;
+    return;
+  }
+}
+
+std::vector<std::string> JobIndex::TakeUnwritten() {
+  std::lock_guard lock(mutex_);
+  std::vector<std::string> ids;
+  for (auto& [id, lease] : leases_) {
+    if (!lease.unwritten) continue;
+    lease.unwritten = false;
+    ids.push_back(id);
+  }
+  unwritten_ = 0;
+  return ids;
+}
+
+bool JobIndex::HasUnwritten() {
+  std::lock_guard lock(mutex_);
+  return unwritten_ > 0;
+}
+
+std::map<JobState, int64_t> JobIndex::Counts() {
+  std::lock_guard lock(mutex_);
+  return counts_;
+}
+
+int64_t JobIndex::OldestQueuedCreateTime() {
+  std::lock_guard lock(mutex_);
+  return waiting_.empty() ? 0 : waiting_.begin()->second.create_time;
+}
+
+}  // namespace quant

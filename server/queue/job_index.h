@@ -1,0 +1,115 @@
+// What the queue knows in memory about jobs that are not terminal: who waits,
+// in claim order; who runs, under which lease, with which progress; and counts
+// by state. Fed by every change, so reading it costs no disk.
+//
+// Claim order: jobs that are due by creation; then those whose backoff is not
+// over, by the end of it. Once due, always due.
+//
+// Thread-safe.
+#ifndef QUANT_SERVER_QUEUE_JOB_INDEX_H_
+#define QUANT_SERVER_QUEUE_JOB_INDEX_H_
+
+#include <cstdint>
+#include <ext/pb_ds/assoc_container.hpp>
+#include <ext/pb_ds/tree_policy.hpp>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "server/queue/job.h"
+#include "server/queue/job_id.h"
+
+namespace quant {
+
+// The part of a record that the index needs.
+struct JobBrief {
+  std::string id;
+  JobState state = JobState::kQueued;
+  int64_t run_after = 0;
+  int64_t create_time = 0;
+  std::string lease_owner;
+  std::string lease_token;
+  int64_t lease_until = 0;
+  std::string progress;
+};
+
+JobBrief BriefOf(const JobRecord& record);
+
+class JobIndex {
+ public:
+  void SetCounts(std::map<JobState, int64_t> counts);  // of terminal jobs
+  // `before` is null for a new job, `after` for one that is deleted.
+  void Replace(const JobBrief* before, const JobBrief* after);
+  // The changes since the last call are durable, or taken back. Until then
+  // Overlay also knows the leases that they ended, because readers still see
+  // the records of before.
+  void Settle();
+
+  // The job to claim next, or nullopt when none is due.
+  std::optional<std::string> NextDue(int64_t now);
+  // Whether jobs became due by the passing of time since the last call.
+  bool TakeDue(int64_t now);
+  // End of the earliest backoff that is not over.
+  std::optional<int64_t> NextDueTime();
+  // Jobs before this one in claim order; nullopt when it does not wait.
+  std::optional<int64_t> Position(const std::string& id, int64_t now);
+
+  // Leases that `match` (owner, end).
+  std::vector<std::string> Leases(
+      const std::function<bool(const std::string& owner, int64_t until)>&
+          match);
+  // False when `token` does not hold the job.
+  bool SetProgress(const std::string& id, const std::string& token,
+                   std::string progress);
+  // Puts the latest progress into a record of a running attempt.
+  void Overlay(JobRecord& record);
+  // Jobs with progress that was not written yet; they count as written now.
+  std::vector<std::string> TakeUnwritten();
+  bool HasUnwritten();
+
+  std::map<JobState, int64_t> Counts();
+  int64_t OldestQueuedCreateTime();
+
+ private:
+  template <typename Key>
+  using RankTree =
+      __gnu_pbds::tree<Key, __gnu_pbds::null_type, std::less<Key>,
+                       __gnu_pbds::rb_tree_tag,
+                       __gnu_pbds::tree_order_statistics_node_update>;
+  struct Waiting {
+    int64_t run_after = 0;
+    int64_t create_time = 0;
+    bool due = false;
+  };
+  struct Lease {
+    std::string owner;
+    std::string token;
+    int64_t until = 0;
+    std::string progress;
+    bool unwritten = false;
+  };
+
+  // With mutex_ held.
+  void MoveDue(int64_t now);
+  void Add(const JobBrief& job);
+  void Remove(const JobBrief& job);
+
+  std::mutex mutex_;
+  std::map<JobState, int64_t> counts_;
+  std::map<JobKey, Waiting> waiting_;
+  RankTree<JobKey> due_;
+  RankTree<std::pair<int64_t, JobKey>> delayed_;
+  bool became_due_ = false;
+  std::unordered_map<std::string, Lease> leases_;
+  std::unordered_map<std::string, Lease> ended_;  // since the last Settle
+  int64_t unwritten_ = 0;
+};
+
+}  // namespace quant
+
+#endif  // QUANT_SERVER_QUEUE_JOB_INDEX_H_
