@@ -32,10 +32,8 @@ interop: build ## Load artifacts with the public loaders (downloads torch)
 soak: build ## Kill loops, full disks and big models: long runs of the fault tests
 	@tests/faults/soak.sh $(BUILD)
 
-bench: deps ## Measure, as ratios to this machine's own limits
-	@[ -f build/bench/build.ninja ] || cmake --preset bench
-	@cmake --build build/bench
-	@tests/bench/run.sh build/bench
+bench: build ## Measure, as ratios to this machine's own limits
+	@tests/bench/run.py $(BUILD)
 
 install: build ## Install binaries and the client library under PREFIX (/usr/local)
 	@cmake --install $(BUILD) --prefix $(PREFIX)
