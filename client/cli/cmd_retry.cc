@@ -1,0 +1,39 @@
+#include "client/cli/command.h"
+#include "client/cli/job_output.h"
+#include "client/cli/output.h"
+#include "client/cli/server_flags.h"
+#include "core/base/status_macros.h"
+
+namespace quant::cli {
+namespace {
+
+class Retry : public Command {
+ public:
+  void AddFlags(CLI::App& app) override {
+    app.add_option("job", job_, "jobs/ID, or ID")->required();
+    app.add_option("--etag", etag_, "Only if the job still has this etag");
+    server_.Add(app);
+    AddFormatFlag(app, format_);
+  }
+
+  absl::StatusOr<int> Run() override {
+    QUANT_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
+                           server_.Connect());
+    QUANT_ASSIGN_OR_RETURN(const v1::Job job,
+                           client->Retry(FullName("jobs", job_), etag_));
+    PrintJob(job, format_);
+    return 0;
+  }
+
+ private:
+  std::string job_;
+  std::string etag_;
+  ServerFlags server_;
+  OutputFormat format_ = OutputFormat::kTable;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> MakeRetry() { return std::make_unique<Retry>(); }
+
+}  // namespace quant::cli

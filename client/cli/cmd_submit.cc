@@ -1,0 +1,126 @@
+#include <iostream>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/command.h"
+#include "client/cli/exit_code.h"
+#include "client/cli/fetch.h"
+#include "client/cli/follow.h"
+#include "client/cli/interrupt.h"
+#include "client/cli/job_output.h"
+#include "client/cli/output.h"
+#include "client/cli/recipe_flags.h"
+#include "client/cli/server_flags.h"
+#include "client/cli/source.h"
+#include "core/base/error.h"
+#include "core/base/status_macros.h"
+
+namespace quant::cli {
+namespace {
+
+class Submit : public Command {
+ public:
+  void AddFlags(CLI::App& app) override {
+    app.add_option("model", model_,
+                   "A local model to upload, or server:PATH for one under a "
+                   "model root of the server")
+        ->required();
+    recipe_.Add(app);
+    app.add_option("--request-id", request_id_,
+                   "Makes repeating this command harmless: the same id and "
+                   "request answer the same job");
+    app.add_option("--label", labels_, "K=V, repeatable")
+        ->expected(1)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    auto* wait = app.add_flag("--wait", wait_, "Wait for the end of the job");
+    app.add_option("--timeout", timeout_, "Wait at most so long, e.g. 30m")
+        ->needs(wait);
+    app.add_flag("--cancel-on-interrupt", cancel_on_interrupt_,
+                 "Ctrl-C cancels the job instead of leaving it alone")
+        ->needs(wait);
+    app.add_option("--output", output_, "Download the result to here")
+        ->needs(wait);
+    server_.Add(app);
+    AddFormatFlag(app, format_);
+  }
+
+  absl::StatusOr<int> Run() override {
+    InterruptScope interrupt;
+    FollowOptions follow;
+    if (!timeout_.empty()) {
+      QUANT_ASSIGN_OR_RETURN(follow.timeout,
+                             ParseDuration("--timeout", timeout_));
+    }
+    QUANT_ASSIGN_OR_RETURN(v1::CreateJobRequest request, MakeRequest());
+    QUANT_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
+                           server_.Connect());
+    if (!IsServerPath(model_)) {
+      QUANT_RETURN_IF_ERROR(CheckNames(*client, request.spec()));
+    }
+    QUANT_ASSIGN_OR_RETURN(*request.mutable_spec()->mutable_source(),
+                           ResolveSource(*client, model_));
+    QUANT_ASSIGN_OR_RETURN(const v1::Job job,
+                           client->Submit(std::move(request)));
+    if (!wait_) {
+      PrintJob(job, format_);
+      return 0;
+    }
+    std::cerr << "quantctl: submitted " << Printable(job.name()) << "\n";
+    follow.cancel_on_interrupt = cancel_on_interrupt_;
+    follow.server_flags = server_.ForCommandLine();
+    return Follow(*client, job, follow);
+  }
+
+ private:
+  absl::StatusOr<v1::CreateJobRequest> MakeRequest() const {
+    v1::CreateJobRequest request;
+    QUANT_ASSIGN_OR_RETURN(*request.mutable_spec(), recipe_.Build());
+    request.set_request_id(request_id_);
+    for (const std::string& label : labels_) {
+      const size_t equals = label.find('=');
+      if (equals == std::string::npos || equals == 0) {
+        return InvalidSpec(
+            absl::StrCat("--label: \"", label, "\"; write KEY=VALUE"));
+      }
+      (*request.mutable_labels())[label.substr(0, equals)] =
+          label.substr(equals + 1);
+    }
+    return request;
+  }
+
+  absl::StatusOr<int> Follow(Client& client, const v1::Job& job,
+                             const FollowOptions& options) const {
+    QUANT_ASSIGN_OR_RETURN(const Followed followed,
+                           FollowJob(client, job.name(), options));
+    PrintJob(followed.job.value_or(job), format_);
+    if (followed.exit_code != kExitOk || output_.empty()) {
+      return followed.exit_code;
+    }
+    QUANT_ASSIGN_OR_RETURN(const std::vector<Fetched> fetched,
+                           FetchArtifacts(client,
+                                          {followed.job->artifacts().begin(),
+                                           followed.job->artifacts().end()},
+                                          output_));
+    for (const Fetched& one : fetched) {
+      std::cerr << "quantctl: downloaded and verified "
+                << Printable(one.directory) << "\n";
+    }
+    return kExitOk;
+  }
+
+  std::string model_;
+  RecipeFlags recipe_;
+  std::string request_id_;
+  std::vector<std::string> labels_;
+  bool wait_ = false;
+  std::string timeout_;
+  bool cancel_on_interrupt_ = false;
+  std::string output_;
+  ServerFlags server_;
+  OutputFormat format_ = OutputFormat::kTable;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> MakeSubmit() { return std::make_unique<Submit>(); }
+
+}  // namespace quant::cli

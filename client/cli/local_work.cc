@@ -1,0 +1,36 @@
+#include "client/cli/local_work.h"
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "core/base/limits.h"
+#include "core/base/status_macros.h"
+#include "core/recipe/recipe.h"
+
+namespace quant::cli {
+
+void ThreadFlag::Add(CLI::App& app) {
+  app.add_option("--threads", threads_,
+                 "Threads to work with [one per processor]")
+      ->envname("QUANT_THREADS")
+      ->check(CLI::Range(1, kMaxThreads));
+}
+
+int ThreadFlag::Get() const {
+  if (threads_ > 0) return threads_;
+  return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1,
+                    kMaxThreads);
+}
+
+absl::StatusOr<LocalPlan> PlanHere(const std::string& model,
+                                   const v1::JobSpec& spec, int threads) {
+  QUANT_ASSIGN_OR_RETURN(const PlanRequest request,
+                         ToPlanRequest(spec, threads));
+  LocalPlan out;
+  QUANT_ASSIGN_OR_RETURN(out.model, OpenModel(model));
+  QUANT_ASSIGN_OR_RETURN(out.plan, MakePlan(*out.model, request));
+  return out;
+}
+
+}  // namespace quant::cli

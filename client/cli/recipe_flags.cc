@@ -1,0 +1,189 @@
+#include "client/cli/recipe_flags.h"
+
+#include <map>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "core/base/bytes.h"
+#include "core/base/error.h"
+#include "core/base/file.h"
+#include "core/base/limits.h"
+#include "core/base/status_macros.h"
+#include "core/recipe/recipe.h"
+
+namespace quant::cli {
+namespace {
+
+constexpr int64_t kMaxRecipeBytes = 1 << 20;
+
+template <typename Enum>
+void AddChoice(CLI::App& app, const std::string& flag,
+               std::optional<Enum>& value,
+               const std::map<std::string, Enum>& choices,
+               const std::string& help) {
+  app.add_option_function<Enum>(
+         flag, [&value](const Enum& chosen) { value = chosen; }, help)
+      ->transform(CLI::CheckedTransformer(choices, CLI::ignore_case)
+                      .description("CHOICE"));
+}
+
+}  // namespace
+
+void RecipeFlags::Add(CLI::App& app) {
+  // One value per flag, so that a positional argument may follow.
+  auto repeatable = [&app](const char* flag, std::vector<std::string>& values,
+                           const char* help) {
+    return app.add_option(flag, values, help)
+        ->expected(1)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  };
+  app.add_option("--recipe", recipe_file_,
+                 "YAML or JSON file that says it all; flags override it");
+  repeatable("--scheme", schemes_,
+             "Which numbers come out, e.g. W4A16; repeat for several outputs "
+             "from one read (see: quantctl methods)");
+  app.add_option("--method", method_, "How codes are chosen [rtn]");
+  app.add_option("--format", format_,
+                 "How they lie on disk [compressed-tensors]");
+  app.add_option("--group-size", group_size_,
+                 "Elements that share a scale: N, channel or tensor");
+  auto* symmetric = app.add_flag("--symmetric", symmetric_,
+                                 "No zero points [what the scheme says]");
+  app.add_flag("--asymmetric", asymmetric_, "With zero points")
+      ->excludes(symmetric);
+  app.add_option("--scale", scale_, "minmax or mse [minmax]");
+  repeatable("--rule", rules_,
+             "MATCH=SCHEME or MATCH=skip; MATCH is a name, re:PATTERN or a "
+             "class such as Linear; the first that matches wins");
+  AddChoice<v1::OnMismatch>(app, "--on-mismatch", on_mismatch_,
+                            {{"fail", v1::ON_MISMATCH_FAIL},
+                             {"channel", v1::ON_MISMATCH_CHANNEL},
+                             {"skip", v1::ON_MISMATCH_SKIP}},
+                            "What to do with shapes that don't fit: fail, "
+                            "channel or skip [fail]");
+  app.add_option("--max-shard-size", max_shard_size_,
+                 "Largest weight file, e.g. 2GB [5GB]");
+  AddChoice<v1::Nonfinite>(
+      app, "--nonfinite", nonfinite_,
+      {{"error", v1::NONFINITE_ERROR}, {"zero", v1::NONFINITE_ZERO}},
+      "What to do with NaN and Inf in the source: error or zero [error]");
+  app.add_flag("--source-digest", source_digest_,
+               "Record the SHA-256 of the source's files in the manifest");
+  repeatable("--gate", gates_,
+             "Condition on the result, e.g. 'min_sqnr_db>=18'; repeatable");
+}
+
+absl::StatusOr<v1::JobSpec> RecipeFlags::Build() const {
+  QUANT_ASSIGN_OR_RETURN(v1::JobSpec spec, FromFile());
+  QUANT_RETURN_IF_ERROR(ApplySchemes(spec));
+  for (v1::Output& output : *spec.mutable_outputs()) {
+    QUANT_RETURN_IF_ERROR(Override(*output.mutable_recipe()));
+  }
+  for (const std::string& text : gates_) {
+    QUANT_ASSIGN_OR_RETURN(*spec.add_gates(), ParseGate(text));
+  }
+  return spec;
+}
+
+absl::StatusOr<v1::JobSpec> RecipeFlags::FromFile() const {
+  v1::JobSpec spec;
+  if (recipe_file_.empty()) return spec;
+  QUANT_ASSIGN_OR_RETURN(const std::string text,
+                         ReadFile(recipe_file_, kMaxRecipeBytes));
+  const absl::StatusOr<v1::RecipeFile> file = ParseRecipeFile(text);
+  if (!file.ok()) return Annotate(file.status(), recipe_file_);
+  if (file->outputs_size() > 0) {
+    *spec.mutable_outputs() = file->outputs();
+  } else {
+    *spec.add_outputs()->mutable_recipe() = file->recipe();
+  }
+  for (const std::string& text : file->gates()) {
+    QUANT_ASSIGN_OR_RETURN(*spec.add_gates(), ParseGate(text));
+  }
+  return spec;
+}
+
+absl::Status RecipeFlags::ApplySchemes(v1::JobSpec& spec) const {
+  if (schemes_.empty()) {
+    if (spec.outputs_size() > 0) return absl::OkStatus();
+    return InvalidSpec(
+        "--scheme: none given; write e.g. --scheme W4A16, or --recipe FILE "
+        "(quantctl methods lists all schemes)");
+  }
+  if (spec.outputs_size() > 1) {
+    return InvalidSpec(absl::StrCat("--scheme: ", recipe_file_, " has ",
+                                    spec.outputs_size(),
+                                    " outputs, each with its scheme"));
+  }
+  const v1::Output pattern =
+      spec.outputs_size() == 1 ? spec.outputs(0) : v1::Output();
+  spec.clear_outputs();
+  for (const std::string& scheme : schemes_) {
+    v1::Output* output = spec.add_outputs();
+    *output = pattern;
+    if (schemes_.size() > 1) output->clear_name();
+    output->mutable_recipe()->set_scheme(scheme);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RecipeFlags::Override(v1::Recipe& recipe) const {
+  if (!method_.empty()) recipe.set_method(method_);
+  if (!format_.empty()) recipe.set_format(format_);
+  if (!scale_.empty()) recipe.set_scale(scale_);
+  if (symmetric_) recipe.set_symmetric(true);
+  if (asymmetric_) recipe.set_symmetric(false);
+  if (on_mismatch_) recipe.set_on_mismatch(*on_mismatch_);
+  if (nonfinite_) recipe.set_nonfinite(*nonfinite_);
+  if (source_digest_) recipe.set_source_digest(true);
+  if (!max_shard_size_.empty()) {
+    const absl::StatusOr<int64_t> bytes = ParseBytes(max_shard_size_);
+    if (!bytes.ok()) return Annotate(bytes.status(), "--max-shard-size");
+    recipe.set_max_shard_bytes(*bytes);
+  }
+  QUANT_RETURN_IF_ERROR(SetGranularity(recipe));
+  return AddRules(recipe);
+}
+
+absl::Status RecipeFlags::SetGranularity(v1::Recipe& recipe) const {
+  if (group_size_.empty()) return absl::OkStatus();
+  int64_t size = 0;
+  if (group_size_ == "channel") {
+    recipe.set_whole(v1::WHOLE_GRANULARITY_CHANNEL);
+  } else if (group_size_ == "tensor") {
+    recipe.set_whole(v1::WHOLE_GRANULARITY_TENSOR);
+  } else if (absl::SimpleAtoi(group_size_, &size) && size >= 1 &&
+             size <= kMaxGroupSize) {
+    recipe.set_group_size(size);
+  } else {
+    return InvalidSpec(absl::StrCat("--group-size: \"", group_size_,
+                                    "\"; allowed are 1 to ", kMaxGroupSize,
+                                    ", channel and tensor"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RecipeFlags::AddRules(v1::Recipe& recipe) const {
+  if (!rules_.empty()) recipe.clear_rules();
+  for (const std::string& text : rules_) {
+    // The last one: patterns may contain '='.
+    const size_t equals = text.rfind('=');
+    if (equals == std::string::npos || equals == 0 ||
+        equals + 1 == text.size()) {
+      return InvalidSpec(absl::StrCat("--rule: \"", text,
+                                      "\"; write MATCH=SCHEME or MATCH=skip"));
+    }
+    v1::Rule* rule = recipe.add_rules();
+    rule->set_match(text.substr(0, equals));
+    const std::string action = text.substr(equals + 1);
+    if (action == "skip") {
+      rule->set_skip(true);
+    } else {
+      rule->set_scheme(action);
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace quant::cli

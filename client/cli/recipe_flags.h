@@ -1,0 +1,49 @@
+// The flags that recipes are made of, the same for quantize, submit and plan.
+#ifndef QUANT_CLIENT_CLI_RECIPE_FLAGS_H_
+#define QUANT_CLIENT_CLI_RECIPE_FLAGS_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "CLI/App.hpp"
+#include "absl/status/statusor.h"
+#include "quant/v1/job.pb.h"
+
+namespace quant::cli {
+
+class RecipeFlags {
+ public:
+  void Add(CLI::App& app);
+
+  // The outputs and gates that file and flags ask for, without a source. Flags
+  // override every recipe of --recipe; several --scheme make several outputs
+  // of a recipe. Names are not checked here, only shapes.
+  absl::StatusOr<v1::JobSpec> Build() const;
+
+ private:
+  absl::StatusOr<v1::JobSpec> FromFile() const;
+  absl::Status ApplySchemes(v1::JobSpec& spec) const;
+  absl::Status Override(v1::Recipe& recipe) const;
+  absl::Status SetGranularity(v1::Recipe& recipe) const;
+  absl::Status AddRules(v1::Recipe& recipe) const;
+
+  std::string recipe_file_;
+  std::vector<std::string> schemes_;
+  std::string method_;
+  std::string format_;
+  std::string group_size_;
+  bool symmetric_ = false;
+  bool asymmetric_ = false;
+  std::string scale_;
+  std::vector<std::string> rules_;
+  std::optional<v1::OnMismatch> on_mismatch_;
+  std::string max_shard_size_;
+  std::optional<v1::Nonfinite> nonfinite_;
+  bool source_digest_ = false;
+  std::vector<std::string> gates_;
+};
+
+}  // namespace quant::cli
+
+#endif  // QUANT_CLIENT_CLI_RECIPE_FLAGS_H_
