@@ -1,0 +1,243 @@
+#include "server/config/settings.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "core/base/bytes.h"
+#include "core/base/error.h"
+#include "core/base/file.h"
+#include "core/base/limits.h"
+#include "core/base/status_macros.h"
+
+namespace quant {
+namespace {
+
+using Values = std::vector<std::string>;
+
+constexpr int kMaxWorkers = 256;
+
+absl::Status CheckAddress(const std::string& address) {
+  if (absl::StartsWith(address, "unix:") && address.size() > 5) {
+    return absl::OkStatus();
+  }
+  const size_t colon = address.rfind(':');
+  int port = -1;
+  if (colon == std::string::npos || colon == 0 ||
+      !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 ||
+      port > 65535) {
+    return InvalidSpec(absl::StrCat(
+        "\"", address, "\" is no address; want host:port, port 0..65535"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int> ParseInt(const std::string& text, int least, int most) {
+  int value = 0;
+  if (!absl::SimpleAtoi(text, &value) || value < least || value > most) {
+    return InvalidSpec(absl::StrCat("\"", text, "\"; want a whole number ",
+                                    least, "..", most));
+  }
+  return value;
+}
+
+absl::Status SetAddress(std::string& out, const std::string& text) {
+  QUANT_RETURN_IF_ERROR(CheckAddress(text));
+  out = text;
+  return absl::OkStatus();
+}
+
+absl::Status SetListen(ServerConfig& config, const Values& values) {
+  return SetAddress(config.listen, values[0]);
+}
+
+absl::Status SetHttpListen(ServerConfig& config, const Values& values) {
+  if (absl::StartsWith(values[0], "unix:")) {
+    return InvalidSpec("HTTP needs host:port");
+  }
+  return SetAddress(config.http_listen, values[0]);
+}
+
+absl::Status SetDataDir(ServerConfig& config, const Values& values) {
+  if (values[0].empty()) return InvalidSpec("is empty; want a directory");
+  if (PathExists(values[0]) && !IsDirectory(values[0])) {
+    return InvalidSpec(absl::StrCat(values[0], " is not a directory"));
+  }
+  config.data_dir = values[0];
+  return absl::OkStatus();
+}
+
+absl::Status SetModelRoots(ServerConfig& config, const Values& values) {
+  config.model_roots.clear();
+  for (const std::string& value : values) {
+    auto resolved = ResolvePath(value);
+    if (!resolved.ok() || !IsDirectory(*resolved)) {
+      return InvalidSpec(absl::StrCat("\"", value, "\" is not a directory"));
+    }
+    config.model_roots.push_back(*std::move(resolved));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SetWorkers(ServerConfig& config, const Values& values) {
+  QUANT_ASSIGN_OR_RETURN(config.workers, ParseInt(values[0], 1, kMaxWorkers));
+  return absl::OkStatus();
+}
+
+absl::Status SetThreads(ServerConfig& config, const Values& values) {
+  QUANT_ASSIGN_OR_RETURN(config.threads, ParseInt(values[0], 1, kMaxThreads));
+  return absl::OkStatus();
+}
+
+absl::Status SetMemoryLimit(ServerConfig& config, const Values& values) {
+  QUANT_ASSIGN_OR_RETURN(config.memory_limit_bytes, ParseBytes(values[0]));
+  if (config.memory_limit_bytes < (64 << 20)) {
+    return InvalidSpec(absl::StrCat("\"", values[0], "\"; want 64MiB or more"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SetDrainTimeout(ServerConfig& config, const Values& values) {
+  absl::Duration duration;
+  if (!absl::ParseDuration(values[0], &duration) ||
+      duration < absl::ZeroDuration() || duration > absl::Hours(24)) {
+    return InvalidSpec(absl::StrCat(
+        "\"", values[0], "\"; want a duration like 30s or 5m, up to 24h"));
+  }
+  config.drain_timeout = duration;
+  return absl::OkStatus();
+}
+
+absl::Status SetFile(std::string& out, const std::string& path) {
+  const auto file = File::OpenRead(path);
+  if (!file.ok()) {
+    return InvalidSpec(
+        absl::StrCat("can't be read: ", file.status().message()));
+  }
+  out = path;
+  return absl::OkStatus();
+}
+
+absl::Status SetTlsCert(ServerConfig& config, const Values& values) {
+  return SetFile(config.tls_cert, values[0]);
+}
+absl::Status SetTlsKey(ServerConfig& config, const Values& values) {
+  return SetFile(config.tls_key, values[0]);
+}
+absl::Status SetTlsClientCa(ServerConfig& config, const Values& values) {
+  return SetFile(config.tls_client_ca, values[0]);
+}
+
+absl::StatusOr<bool> ParseSwitch(const std::string& text) {
+  bool value = false;
+  if (!absl::SimpleAtob(text, &value)) {
+    return InvalidSpec(absl::StrCat("\"", text, "\"; want true or false"));
+  }
+  return value;
+}
+
+absl::Status SetInsecure(ServerConfig& config, const Values& values) {
+  QUANT_ASSIGN_OR_RETURN(config.insecure, ParseSwitch(values[0]));
+  return absl::OkStatus();
+}
+
+absl::Status SetNoFsync(ServerConfig& config, const Values& values) {
+  QUANT_ASSIGN_OR_RETURN(const bool no_fsync, ParseSwitch(values[0]));
+  config.sync = !no_fsync;
+  return absl::OkStatus();
+}
+
+absl::Status SetLogFormat(ServerConfig& config, const Values& values) {
+  if (values[0] != "json" && values[0] != "text") {
+    return InvalidSpec(absl::StrCat("\"", values[0], "\"; want json or text"));
+  }
+  config.log_format = values[0] == "json" ? LogFormat::kJson : LogFormat::kText;
+  return absl::OkStatus();
+}
+
+using Kind = Setting::Kind;
+constexpr Setting kSettings[] = {
+    {"listen", "gRPC address (default 127.0.0.1:50051)", Kind::kValue, false,
+     SetListen},
+    {"http-listen",
+     "Plaintext address of /metrics, /livez, /readyz (default 127.0.0.1:8080)",
+     Kind::kValue, false, SetHttpListen},
+    {"data-dir", "Where queue, artifacts and uploads live; required",
+     Kind::kValue, false, SetDataDir},
+    {"model-root",
+     "Directory whose models jobs may name by path; repeatable "
+     "(QUANT_MODEL_ROOT: separated by ':')",
+     Kind::kList, false, SetModelRoots},
+    {"workers", "Jobs that run at the same time (default 1)", Kind::kValue,
+     false, SetWorkers},
+    {"threads", "Threads per job (default: cores / workers)", Kind::kValue,
+     false, SetThreads},
+    {"memory-limit",
+     "Memory for all jobs together, e.g. 8GiB (default: what the control "
+     "group or the machine has)",
+     Kind::kValue, false, SetMemoryLimit},
+    {"drain-timeout",
+     "How long a stopping server waits for its jobs to stop (default 30s)",
+     Kind::kValue, false, SetDrainTimeout},
+    {"tls-cert", "PEM certificate chain; gRPC then speaks TLS", Kind::kValue,
+     false, SetTlsCert},
+    {"tls-key", "PEM private key of --tls-cert", Kind::kValue, false,
+     SetTlsKey},
+    {"tls-client-ca", "PEM roots; clients must show a certificate of them",
+     Kind::kValue, false, SetTlsClientCa},
+    {"insecure", "Allow plaintext gRPC on an address other than loopback",
+     Kind::kSwitch, false, SetInsecure},
+    {"log-format", "json or text (default: text on a terminal, else json)",
+     Kind::kValue, false, SetLogFormat},
+    {"no-fsync", "Benchmarks only: a power loss may lose jobs", Kind::kSwitch,
+     true, SetNoFsync},
+};
+
+}  // namespace
+
+absl::Span<const Setting> Settings() { return kSettings; }
+
+const Setting* FindSetting(const std::string& name) {
+  for (const Setting& setting : kSettings) {
+    if (setting.name == name) return &setting;
+  }
+  return nullptr;
+}
+
+std::vector<std::string> SettingNames() {
+  std::vector<std::string> names;
+  for (const Setting& setting : kSettings) names.emplace_back(setting.name);
+  return names;
+}
+
+std::vector<std::string> CheckTogether(ServerConfig& config) {
+  std::vector<std::string> problems;
+  if (config.data_dir.empty()) {
+    problems.push_back("--data-dir: is required; want a directory");
+  }
+  if (config.tls_cert.empty() != config.tls_key.empty()) {
+    problems.push_back("--tls-cert, --tls-key: one without the other");
+  }
+  if (!config.tls_client_ca.empty() && config.tls_cert.empty()) {
+    problems.push_back("--tls-client-ca: needs --tls-cert and --tls-key");
+  }
+  if (!IsLoopback(config.listen) && !config.tls() && !config.insecure) {
+    problems.push_back(absl::StrCat(
+        "--listen ", config.listen,
+        ": other machines could reach it without encryption or "
+        "authentication; give --tls-cert and --tls-key, or --insecure when "
+        "the network is trusted"));
+  }
+  if (config.threads == 0) {
+    const int cores = static_cast<int>(std::thread::hardware_concurrency());
+    config.threads = std::clamp(cores / config.workers, 1, kMaxThreads);
+  }
+  if (config.memory_limit_bytes == 0) {
+    config.memory_limit_bytes = AvailableMemoryBytes();
+  }
+  return problems;
+}
+
+}  // namespace quant
