@@ -32,7 +32,9 @@ class SqliteStatement {
   // Binds the next parameter; errors show at Step.
   SqliteStatement& Int(int64_t value);
   SqliteStatement& Text(absl::string_view value);
+  SqliteStatement& Text(std::string&& temporary) = delete;
   SqliteStatement& Blob(absl::string_view value);
+  SqliteStatement& Blob(std::string&& temporary) = delete;
 
   // True on a row, false at the end.
   absl::StatusOr<bool> Step();

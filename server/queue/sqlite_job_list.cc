@@ -26,45 +26,57 @@ bool HasLabels(const JobRecord& job,
   return true;
 }
 
-// The first label drives, in the order of its index; others are looked up.
-std::string LabelText(size_t labels) {
-  std::string text;
-  for (size_t i = 0; i < std::min(labels, kMaxSqlLabels); ++i) {
+// Rows are looked up along the shortest index whose order is right: running
+// jobs are few, so their state; else a label, where there is one; else the
+// state, or all jobs.
+enum class Driver { kAll, kState, kLabel };
+
+Driver DriverOf(const JobState* state, const ListQuery& query) {
+  bool running = state != nullptr && (*state == JobState::kRunning ||
+                                      *state == JobState::kCancelling);
+  if (!query.labels.empty() && !running) return Driver::kLabel;
+  return state != nullptr ? Driver::kState : Driver::kAll;
+}
+
+// Parameters: id, state where there is one, then key and value of each label.
+std::string QueryText(Driver driver, bool by_state, size_t labels) {
+  std::string text = kSelectJob;
+  size_t looked_up = labels;
+  if (driver == Driver::kLabel) {
+    text.resize(text.find(" FROM "));
+    absl::StrAppend(&text,
+                    " FROM job_label d CROSS JOIN job j ON j.id = d.job"
+                    " CROSS JOIN job_spec s ON s.id = j.id"
+                    " WHERE d.job<?",
+                    by_state ? " AND +j.state=?" : "",
+                    " AND d.key=? AND d.value=?");
+    --looked_up;
+  } else {
+    absl::StrAppend(&text, "WHERE j.id<?", by_state ? " AND j.state=?" : "");
+  }
+  for (size_t i = 0; i < looked_up; ++i) {
     absl::StrAppend(&text,
                     " AND EXISTS(SELECT 1 FROM job_label l WHERE l.key=?"
                     " AND l.value=? AND l.job=j.id)");
   }
-  return text;
-}
-
-std::string QueryText(bool by_state, size_t labels) {
-  std::string text = kSelectJob;
-  if (labels == 0) {
-    absl::StrAppend(&text, "WHERE j.id<?", by_state ? " AND j.state=?" : "");
-    return absl::StrCat(text, " ORDER BY j.id DESC");
-  }
-  size_t from = text.find(" FROM ");
-  text.resize(from);
-  return absl::StrCat(text,
-                      " FROM job_label d CROSS JOIN job j ON j.id = d.job"
-                      " CROSS JOIN job_spec s ON s.id = j.id"
-                      " WHERE d.job<?",
-                      by_state ? " AND +j.state=?" : "",
-                      " AND d.key=? AND d.value=?", LabelText(labels - 1),
-                      " ORDER BY d.job DESC");
+  return absl::StrCat(text, " ORDER BY ",
+                      driver == Driver::kLabel ? "d.job" : "j.id", " DESC");
 }
 
 absl::Status Collect(SqliteDatabase& db, const ListQuery& query,
                      const JobState* state, std::vector<JobRecord>& out) {
+  size_t labels = std::min(query.labels.size(), kMaxSqlLabels);
+  // Bound without a copy: must live as long as the statement.
+  const std::string before =
+      query.before_id.empty() ? kAfterAllIds : query.before_id;
   QUANT_ASSIGN_OR_RETURN(
       SqliteStatement statement,
-      db.Prepare(QueryText(state != nullptr,
-                           std::min(query.labels.size(), kMaxSqlLabels + 1))));
-  statement.Text(query.before_id.empty() ? kAfterAllIds : query.before_id);
+      db.Prepare(QueryText(DriverOf(state, query), state != nullptr, labels)));
+  statement.Text(before);
   if (state != nullptr) statement.Int(static_cast<int64_t>(*state));
   size_t bound = 0;
   for (const auto& [key, value] : query.labels) {
-    if (bound++ > kMaxSqlLabels) break;
+    if (bound++ == labels) break;
     statement.Blob(key).Blob(value);
   }
   for (int count = 0; count < query.limit;) {
