@@ -38,8 +38,8 @@ std::string QuantMethodOf(const Json& config) {
 absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view json) {
   ModelConfig config;
   if (json.empty()) return config;
-  const Json parsed =
-      Json::parse(json.begin(), json.end(), nullptr, /*allow_exceptions=*/false);
+  const Json parsed = Json::parse(json.begin(), json.end(), nullptr,
+                                  /*allow_exceptions=*/false);
   if (!parsed.is_object()) {
     return ModelMalformed("config.json: is not a JSON object");
   }

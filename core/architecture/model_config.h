@@ -19,8 +19,8 @@ struct ModelConfig {
   std::string quant_method;
 };
 
-// Empty text is an empty config. DATA_LOSS MODEL_MALFORMED when it is not a JSON
-// object or a key has the wrong type.
+// Empty text is an empty config. DATA_LOSS MODEL_MALFORMED when it is not a
+// JSON object or a key has the wrong type.
 absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view json);
 
 }  // namespace quant

@@ -4,7 +4,8 @@
 //   pack-quantized    <m>.weight_packed      I32 [O, ceil(I*b/32)]
 //                     <m>.weight_scale       [grid rows, G], type of the source
 //                     <m>.weight_shape       I64 [2] = (O, I)
-//                     <m>.weight_zero_point  I32 [ceil(rows*b/32), G], asym only
+//                     <m>.weight_zero_point  I32 [ceil(rows*b/32), G], asym
+//                     only
 //   int-, float-, naive-quantized
 //                     <m>.weight             I8 or F8_E4M3 [O, I]
 //                     <m>.weight_scale       as above; [1] for one per tensor
@@ -13,8 +14,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "absl/strings/strip.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "core/artifact/ct_config.h"
 #include "core/artifact/format.h"
 #include "core/base/checked_math.h"
@@ -72,6 +73,18 @@ float LoadScale(const uint8_t* bytes, DType type) {
   return type == DType::kF16 ? F16ToF32(bits) : Bf16ToF32(bits);
 }
 
+// Packed along the outputs; a single one is stored as it is, because that is
+// what the reference reads.
+OutputTensor ZeroPoint(const Codec& codec, std::string name,
+                       const Shape& scale_shape) {
+  if (codec.scheme().granularity == Granularity::kTensor) {
+    return Tensor(std::move(name), DType::kI8, {1});
+  }
+  return Tensor(
+      std::move(name), DType::kI32,
+      {PackedWords(scale_shape[0], codec.scheme().bits), scale_shape[1]});
+}
+
 class CompressedTensors final : public ArtifactFormat {
  public:
   absl::Status CheckScheme(const Scheme& scheme) const override {
@@ -117,9 +130,9 @@ class CompressedTensors final : public ArtifactFormat {
                              ScaleType(source.dtype), scale_shape);
     if (!IsPacked(codec)) {
       const bool integer = codec.scheme().type == NumberType::kInt;
-      outputs[kWeight] = Tensor(absl::StrCat(module, ".weight"),
-                                integer ? DType::kI8 : DType::kF8E4M3,
-                                source.shape);
+      outputs[kWeight] =
+          Tensor(absl::StrCat(module, ".weight"),
+                 integer ? DType::kI8 : DType::kF8E4M3, source.shape);
       return outputs;
     }
     const int bits = codec.scheme().bits;
@@ -128,9 +141,8 @@ class CompressedTensors final : public ArtifactFormat {
     outputs.push_back(
         Tensor(absl::StrCat(module, ".weight_shape"), DType::kI64, {2}));
     if (codec.has_zeros()) {
-      outputs.push_back(
-          Tensor(absl::StrCat(module, ".weight_zero_point"), DType::kI32,
-                 {PackedWords(scale_shape[0], bits), codec.grid_cols(in)}));
+      outputs.push_back(ZeroPoint(
+          codec, absl::StrCat(module, ".weight_zero_point"), scale_shape));
     }
     return outputs;
   }
@@ -149,8 +161,7 @@ class CompressedTensors final : public ArtifactFormat {
     const int64_t row_bytes = packed ? 4 * PackedWords(in, bits) : in;
     std::vector<ByteRange> ranges = {
         {kWeight, row * row_bytes, rows * row_bytes}};
-    const bool per_tensor =
-        codec.scheme().granularity == Granularity::kTensor;
+    const bool per_tensor = codec.scheme().granularity == Granularity::kTensor;
     const int64_t scale_bytes =
         codec.grid_cols(in) * ElementBytes(ScaleType(source.dtype));
     if (!per_tensor) {
@@ -165,8 +176,8 @@ class CompressedTensors final : public ArtifactFormat {
     return ranges;
   }
 
-  void Pack(const Codec& codec, const TensorEntry& source,
-            const CodeTile& tile, PackedTile& out) const override {
+  void Pack(const Codec& codec, const TensorEntry& source, const CodeTile& tile,
+            PackedTile& out) const override {
     out.data.resize(out.ranges.size());
     out.scratch.resize(4);
     for (size_t i = 0; i < out.ranges.size(); ++i) {
@@ -199,10 +210,13 @@ class CompressedTensors final : public ArtifactFormat {
     const DType type = ScaleType(source.dtype);
     out.scales.resize(codec.grid_rows(rows) * codec.grid_cols(cols));
     for (size_t i = 0; i < out.scales.size(); ++i) {
-      out.scales[i] = LoadScale(bytes[kScale].data() + i * ElementBytes(type), type);
+      out.scales[i] =
+          LoadScale(bytes[kScale].data() + i * ElementBytes(type), type);
     }
     out.zeros.resize(codec.has_zeros() ? out.scales.size() : 0);
-    if (codec.has_zeros()) {
+    if (codec.has_zeros() && bytes[kZeroPoint].size() == 1) {
+      out.zeros[0] = static_cast<int8_t>(bytes[kZeroPoint][0]);
+    } else if (codec.has_zeros()) {
       UnpackColumns(bytes[kZeroPoint].data(), codec.grid_rows(rows),
                     codec.grid_cols(cols), bits, out.zeros.data());
     }
@@ -221,7 +235,7 @@ class CompressedTensors final : public ArtifactFormat {
     const int bits = codec.scheme().bits;
     const int64_t word_row_bytes = 4 * codec.grid_cols(in);
     if (codec.scheme().granularity == Granularity::kTensor) {
-      if (row == 0) ranges.push_back({kZeroPoint, 0, word_row_bytes});
+      if (row == 0) ranges.push_back({kZeroPoint, 0, 1});
       return;
     }
     ranges.push_back({kZeroPoint, row * bits / 32 * word_row_bytes,
@@ -250,6 +264,10 @@ class CompressedTensors final : public ArtifactFormat {
         return;
       }
       default:
+        if (codec.scheme().granularity == Granularity::kTensor) {
+          bytes[0] = static_cast<uint8_t>(tile.zeros[0]);
+          return;
+        }
         PackColumns(tile.zeros.data(), codec.grid_rows(tile.rows),
                     codec.grid_cols(tile.cols), bits, bytes);
     }

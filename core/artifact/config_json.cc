@@ -21,7 +21,8 @@ std::string DumpConfig(const OrderedJson& config) {
 }
 
 void SetTorchDtype(OrderedJson& config, absl::string_view torch_dtype) {
-  const bool newer = config.contains("dtype") && !config.contains("torch_dtype");
+  const bool newer =
+      config.contains("dtype") && !config.contains("torch_dtype");
   config[newer ? "dtype" : "torch_dtype"] = std::string(torch_dtype);
 }
 

@@ -183,10 +183,9 @@ absl::StatusOr<std::string> CtConfig(
   }
   OrderedJson quantization;
   quantization["config_groups"] = ConfigGroups(groups, mixed);
-  quantization["format"] =
-      groups.empty() ? "dense"
-      : mixed        ? "mixed-precision"
-                     : std::string(CtFormatOf(groups[0].scheme));
+  quantization["format"] = groups.empty() ? "dense"
+                           : mixed        ? "mixed-precision"
+                                   : std::string(CtFormatOf(groups[0].scheme));
   quantization["global_compression_ratio"] = nullptr;
   quantization["ignore"] = IgnoreList(modules);
   quantization["kv_cache_scheme"] = nullptr;

@@ -49,7 +49,8 @@ class DenseFormat : public ArtifactFormat {
                                     int64_t rows) const override {
     const int64_t cols = source.shape.empty() ? 1 : source.shape.back();
     const int64_t row_bytes = cols * DTypeBits(StoredType(codec.scheme())) / 8;
-    return {{.output = 0, .offset = row * row_bytes, .bytes = rows * row_bytes}};
+    return {
+        {.output = 0, .offset = row * row_bytes, .bytes = rows * row_bytes}};
   }
 
  protected:
@@ -60,17 +61,17 @@ class Safetensors final : public DenseFormat {
  public:
   absl::Status CheckScheme(const Scheme& scheme) const override {
     if (scheme.is_cast()) return absl::OkStatus();
-    return MakeError(absl::StatusCode::kInvalidArgument, Reason::kUnsupported,
-                     absl::StrCat("format \"safetensors\" holds plain weights "
-                                  "(F16, BF16, F32), not scheme \"",
-                                  scheme.name,
-                                  "\"; use format \"compressed-tensors\""));
+    return MakeError(
+        absl::StatusCode::kInvalidArgument, Reason::kUnsupported,
+        absl::StrCat("format \"safetensors\" holds plain weights "
+                     "(F16, BF16, F32), not scheme \"",
+                     scheme.name, "\"; use format \"compressed-tensors\""));
   }
 
   bool ConvertsEverything() const override { return true; }
 
-  void Pack(const Codec& codec, const TensorEntry& source,
-            const CodeTile& tile, PackedTile& out) const override {
+  void Pack(const Codec& codec, const TensorEntry& source, const CodeTile& tile,
+            PackedTile& out) const override {
     out.data = {absl::MakeConstSpan(tile.codes)};
   }
 
@@ -85,7 +86,8 @@ class Safetensors final : public DenseFormat {
       absl::string_view source_config,
       const std::vector<QuantizedModule>& modules) const override {
     if (source_config.empty()) return std::string();
-    QUANT_ASSIGN_OR_RETURN(OrderedJson config, ParseConfigObject(source_config));
+    QUANT_ASSIGN_OR_RETURN(OrderedJson config,
+                           ParseConfigObject(source_config));
     for (const QuantizedModule& module : modules) {
       if (!module.quantized) continue;
       const DType type = CastType(module.scheme);
@@ -109,8 +111,8 @@ class Dequantized final : public DenseFormat {
     return absl::OkStatus();
   }
 
-  void Pack(const Codec& codec, const TensorEntry& source,
-            const CodeTile& tile, PackedTile& out) const override {
+  void Pack(const Codec& codec, const TensorEntry& source, const CodeTile& tile,
+            PackedTile& out) const override {
     out.scratch.resize(1);
     out.scratch[0].resize(tile.rows * tile.cols * sizeof(float));
     const int64_t row_bytes = tile.cols * codec.code_bytes();
@@ -134,7 +136,8 @@ class Dequantized final : public DenseFormat {
       absl::string_view source_config,
       const std::vector<QuantizedModule>& modules) const override {
     if (source_config.empty()) return std::string();
-    QUANT_ASSIGN_OR_RETURN(OrderedJson config, ParseConfigObject(source_config));
+    QUANT_ASSIGN_OR_RETURN(OrderedJson config,
+                           ParseConfigObject(source_config));
     SetTorchDtype(config, "float32");
     return DumpConfig(config);
   }

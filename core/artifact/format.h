@@ -97,8 +97,8 @@ class ArtifactFormat {
   virtual bool ConvertsEverything() const { return false; }
 
   // The tensors that one quantized source tensor becomes (not placed).
-  virtual std::vector<OutputTensor> Outputs(const Codec& codec,
-                                            const TensorEntry& source) const = 0;
+  virtual std::vector<OutputTensor> Outputs(
+      const Codec& codec, const TensorEntry& source) const = 0;
 
   // Tiles of rows must begin at multiples of this.
   virtual int64_t RowMultiple(const Codec& codec) const = 0;
@@ -116,10 +116,9 @@ class ArtifactFormat {
 
   // The inverse of Pack for whole tensors, for verification: `bytes` holds the
   // output tensors' contents.
-  virtual absl::Status Unpack(
-      const Codec& codec, const TensorEntry& source,
-      absl::Span<const absl::Span<const uint8_t>> bytes,
-      CodeTile& out) const = 0;
+  virtual absl::Status Unpack(const Codec& codec, const TensorEntry& source,
+                              absl::Span<const absl::Span<const uint8_t>> bytes,
+                              CodeTile& out) const = 0;
 
   // config.json of the artifact: the source's, with what loaders need.
   virtual absl::StatusOr<std::string> Config(

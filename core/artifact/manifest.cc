@@ -107,8 +107,8 @@ void VerifyFile(const std::string& directory, const ManifestFile& file,
     report.problems.push_back(
         absl::StrCat(file.path, ": ", std::string(sha.status().message())));
   } else if (*sha != file.sha256) {
-    report.problems.push_back(absl::StrCat(
-        file.path, ": SHA-256 is ", *sha, "; ", file.sha256, " is listed"));
+    report.problems.push_back(absl::StrCat(file.path, ": SHA-256 is ", *sha,
+                                           "; ", file.sha256, " is listed"));
   }
   ++report.files;
   report.bytes += identity->size_bytes;

@@ -18,7 +18,7 @@ struct ManifestFile {
 };
 
 struct ManifestSource {
-  std::string name;           // weight file
+  std::string name;  // weight file
   int64_t size_bytes = 0;
   std::string header_digest;  // XXH3-128 of its header
   std::string sha256;         // empty unless the recipe asks for it

@@ -18,9 +18,15 @@ struct Unit {
 };
 
 constexpr Unit kUnits[] = {
-    {"", 1},         {"b", 1},           {"kb", 1e3},
-    {"mb", 1e6},     {"gb", 1e9},        {"tb", 1e12},
-    {"kib", 1024.0}, {"mib", 1048576.0}, {"gib", 1073741824.0},
+    {"", 1},
+    {"b", 1},
+    {"kb", 1e3},
+    {"mb", 1e6},
+    {"gb", 1e9},
+    {"tb", 1e12},
+    {"kib", 1024.0},
+    {"mib", 1048576.0},
+    {"gib", 1073741824.0},
     {"tib", 1099511627776.0},
 };
 
@@ -33,8 +39,8 @@ absl::StatusOr<int64_t> ParseBytes(absl::string_view text) {
          (absl::ascii_isdigit(trimmed[digits]) || trimmed[digits] == '.')) {
     ++digits;
   }
-  const std::string unit = absl::AsciiStrToLower(
-      absl::StripAsciiWhitespace(trimmed.substr(digits)));
+  const std::string unit =
+      absl::AsciiStrToLower(absl::StripAsciiWhitespace(trimmed.substr(digits)));
   double value = 0;
   if (digits > 0 && absl::SimpleAtod(trimmed.substr(0, digits), &value)) {
     for (const Unit& candidate : kUnits) {

@@ -28,8 +28,9 @@ absl::StatusOr<std::vector<DirEntry>> ListDirectory(const std::string& path) {
     entries.push_back(std::move(entry));
   }
   ::closedir(directory);
-  std::sort(entries.begin(), entries.end(),
-            [](const DirEntry& a, const DirEntry& b) { return a.name < b.name; });
+  std::sort(
+      entries.begin(), entries.end(),
+      [](const DirEntry& a, const DirEntry& b) { return a.name < b.name; });
   return entries;
 }
 

@@ -158,14 +158,13 @@ std::string GetField(const absl::Status& status) {
 absl::Status Annotate(const absl::Status& status, absl::string_view prefix,
                       absl::string_view field_prefix) {
   if (status.ok()) return status;
-  absl::Status out(status.code(), prefix.empty()
-                                      ? std::string(status.message())
-                                      : absl::StrCat(prefix, ": ",
-                                                     status.message()));
-  status.ForEachPayload(
-      [&](absl::string_view url, const absl::Cord& value) {
-        out.SetPayload(url, value);
-      });
+  absl::Status out(status.code(),
+                   prefix.empty()
+                       ? std::string(status.message())
+                       : absl::StrCat(prefix, ": ", status.message()));
+  status.ForEachPayload([&](absl::string_view url, const absl::Cord& value) {
+    out.SetPayload(url, value);
+  });
   if (std::string field = GetField(status);
       !field.empty() && !field_prefix.empty()) {
     out.SetPayload(kFieldUrl, absl::Cord(absl::StrCat(field_prefix, field)));

@@ -64,8 +64,7 @@ std::optional<Reason> ParseReason(absl::string_view name);
 // A status with a reason. `field`, when not empty, is the path of the request
 // field to blame ("spec.outputs[0].recipe.scheme").
 absl::Status MakeError(absl::StatusCode code, Reason reason,
-                       absl::string_view message,
-                       absl::string_view field = {});
+                       absl::string_view message, absl::string_view field = {});
 
 // Shorthands for the most frequent codes.
 absl::Status InvalidSpec(absl::string_view message,

@@ -64,8 +64,8 @@ absl::Status File::ReadAt(int64_t offset, absl::Span<uint8_t> out) const {
       return ErrnoError(errno, absl::StrCat(path_, ": read at byte ", offset));
     }
     if (n == 0) {
-      return ModelMalformed(absl::StrCat(path_, ": ends at byte ", offset,
-                                         "; ", out.size(),
+      return ModelMalformed(absl::StrCat(path_, ": ends at byte ", offset, "; ",
+                                         out.size(),
                                          " more bytes were expected"));
     }
     out.remove_prefix(n);
@@ -136,7 +136,8 @@ absl::Status File::Truncate(int64_t size) const {
 }
 
 absl::Status File::Sync() const {
-  if (::fsync(fd_) != 0) return ErrnoError(errno, absl::StrCat(path_, ": fsync"));
+  if (::fsync(fd_) != 0)
+    return ErrnoError(errno, absl::StrCat(path_, ": fsync"));
   return absl::OkStatus();
 }
 
@@ -199,7 +200,8 @@ absl::Status SyncDirectory(const std::string& path) {
   const int result = ::fsync(fd);
   const int error_number = errno;
   ::close(fd);
-  if (result != 0) return ErrnoError(error_number, absl::StrCat(path, ": fsync"));
+  if (result != 0)
+    return ErrnoError(error_number, absl::StrCat(path, ": fsync"));
   return absl::OkStatus();
 }
 

@@ -19,8 +19,8 @@ int EditDistance(absl::string_view a, absl::string_view b) {
     for (size_t j = 1; j < columns; ++j) {
       const char x = absl::ascii_tolower(a[i - 1]);
       const char y = absl::ascii_tolower(b[j - 1]);
-      row[j] = std::min({above[j] + 1, row[j - 1] + 1,
-                         above[j - 1] + (x == y ? 0 : 1)});
+      row[j] = std::min(
+          {above[j] + 1, row[j - 1] + 1, above[j - 1] + (x == y ? 0 : 1)});
       if (i > 1 && j > 1 && x == absl::ascii_tolower(b[j - 2]) &&
           y == absl::ascii_tolower(a[i - 2])) {
         row[j] = std::min(row[j], before[j - 2] + 1);
@@ -56,9 +56,9 @@ absl::Status UnknownNameError(absl::string_view kind, absl::string_view name,
       absl::StatusCode::kInvalidArgument, Reason::kUnknownName,
       absl::StrCat("unknown ", kind, " \"",
                    absl::CHexEscape(name.substr(0, 256)), "\"; ",
-                   nearest.empty() ? ""
-                                   : absl::StrCat("did you mean \"", nearest,
-                                                  "\"? "),
+                   nearest.empty()
+                       ? ""
+                       : absl::StrCat("did you mean \"", nearest, "\"? "),
                    "known: ", absl::StrJoin(known, ", ")),
       field);
 }

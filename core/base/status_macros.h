@@ -11,12 +11,11 @@
 #define QUANT_CONCAT(a, b) QUANT_CONCAT_INNER(a, b)
 
 // Returns from the function when `expr` is not OK.
-#define QUANT_RETURN_IF_ERROR(expr)                  \
-  do {                                               \
-    if (absl::Status quant_status = (expr);          \
-        !quant_status.ok()) {                        \
-      return quant_status;                           \
-    }                                                \
+#define QUANT_RETURN_IF_ERROR(expr)                               \
+  do {                                                            \
+    if (absl::Status quant_status = (expr); !quant_status.ok()) { \
+      return quant_status;                                        \
+    }                                                             \
   } while (false)
 
 // `lhs` = value of the StatusOr `expr`, or returns its status.

@@ -16,10 +16,9 @@ namespace quant {
 namespace {
 
 absl::Status CheckScheme(const Scheme& scheme) {
-  if (scheme.type == NumberType::kInt &&
-      (scheme.bits < 2 || scheme.bits > 8)) {
-    return InvalidSpec(absl::StrCat("integers of ", scheme.bits,
-                                    " bits; 2 to 8 are allowed"));
+  if (scheme.type == NumberType::kInt && (scheme.bits < 2 || scheme.bits > 8)) {
+    return InvalidSpec(
+        absl::StrCat("integers of ", scheme.bits, " bits; 2 to 8 are allowed"));
   }
   if (scheme.type != NumberType::kInt && !scheme.symmetric) {
     return InvalidSpec(absl::StrCat(
@@ -29,9 +28,8 @@ absl::Status CheckScheme(const Scheme& scheme) {
   }
   if (scheme.granularity == Granularity::kGroup &&
       (scheme.group_size < 1 || scheme.group_size > kMaxGroupSize)) {
-    return InvalidSpec(absl::StrCat("group size ", scheme.group_size,
-                                    "; 1 to ", kMaxGroupSize,
-                                    " are allowed"));
+    return InvalidSpec(absl::StrCat("group size ", scheme.group_size, "; 1 to ",
+                                    kMaxGroupSize, " are allowed"));
   }
   return absl::OkStatus();
 }

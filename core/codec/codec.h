@@ -1,5 +1,5 @@
-// Rows of floats <-> codes, for one scheme. A codec knows number types and scale
-// grids; it knows neither files nor why a scale was chosen.
+// Rows of floats <-> codes, for one scheme. A codec knows number types and
+// scale grids; it knows neither files nor why a scale was chosen.
 //
 // Legend: O out features, I in features, R rows of a tile, G scales per row.
 // Weights are [O, I] row-major; scales [grid rows, G].
@@ -25,7 +25,7 @@ struct ScaleZero {
 
 // One row's scales.
 struct RowScales {
-  int64_t group = 0;             // elements per scale along the row
+  int64_t group = 0;              // elements per scale along the row
   const float* scales = nullptr;  // [ceil(I / group)]
   const int8_t* zeros = nullptr;  // the same, or null when symmetric
   // Weights and scales are F16 or BF16 values (see IntRow::narrow).
@@ -39,12 +39,6 @@ struct CodeTile {
   std::vector<uint8_t> codes;  // [R, I, code_bytes]
   std::vector<float> scales;   // [grid rows, G]
   std::vector<int8_t> zeros;   // the same, or empty when symmetric
-};
-
-// What a cast lost.
-struct CastLoss {
-  int64_t overflow = 0;   // finite before, infinite after
-  int64_t underflow = 0;  // nonzero before, zero after
 };
 
 class Codec {
@@ -78,10 +72,6 @@ class Codec {
   virtual void DecodeRow(const uint8_t* codes, int64_t cols,
                          const RowScales& scales, float* out) const = 0;
 
-  // For casts: adds what EncodeRow lost.
-  virtual void CountLoss(const float* x, const uint8_t* codes, int64_t cols,
-                         CastLoss& loss) const {}
-
   // The scales of row `row` of a tile.
   RowScales ScalesOfRow(const CodeTile& tile, int64_t row, bool narrow) const;
 
@@ -89,8 +79,8 @@ class Codec {
   Scheme scheme_;
 };
 
-// The codec of a scheme, from the table in codecs.def. INVALID_ARGUMENT when the
-// scheme's parameters can't be (bits, group size).
+// The codec of a scheme, from the table in codecs.def. INVALID_ARGUMENT when
+// the scheme's parameters can't be (bits, group size).
 absl::StatusOr<std::unique_ptr<Codec>> MakeCodec(const Scheme& scheme);
 
 // The smallest value of `scale_type` >= value (finite, >= 0).

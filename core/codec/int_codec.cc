@@ -6,9 +6,9 @@
 //   q_max = 2^(b-1) - 1
 //
 // Source: compressed-tensors' rules (symmetric: scale = max|x| / ((q_max -
-// q_min) / 2)). The range always includes 0. Because the stored scale is rounded
-// upwards, |x - x_hat| <= s / 2 up to float rounding: the largest value sits at
-// q_max + 1/2 at most, and both clamped ends lose at most half a step.
+// q_min) / 2)). The range always includes 0. Because the stored scale is
+// rounded upwards, |x - x_hat| <= s / 2 up to float rounding: the largest value
+// sits at q_max + 1/2 at most, and both clamped ends lose at most half a step.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -33,16 +33,18 @@ class IntCodec final : public Codec {
     hi = std::max(hi, 0.0f);
     const double steps = q_max_ - q_min_;
     // In double: hi - lo may exceed the largest float.
-    const double width = scheme().symmetric
-                             ? 2.0 * std::max(-static_cast<double>(lo),
-                                              static_cast<double>(hi))
-                             : static_cast<double>(hi) - lo;
+    const double width =
+        scheme().symmetric
+            ? 2.0 * std::max(-static_cast<double>(lo), static_cast<double>(hi))
+            : static_cast<double>(hi) - lo;
     if (width == 0) return {};
     const float scale = RoundScaleUp(RoundedUp(width / steps), scale_type);
     if (scheme().symmetric) return {.scale = scale};
-    const double zero = std::nearbyint(q_min_ - static_cast<double>(lo) / scale);
-    return {.scale = scale,
-            .zero = static_cast<int8_t>(std::clamp<double>(zero, q_min_, q_max_))};
+    const double zero =
+        std::nearbyint(q_min_ - static_cast<double>(lo) / scale);
+    return {
+        .scale = scale,
+        .zero = static_cast<int8_t>(std::clamp<double>(zero, q_min_, q_max_))};
   }
 
   void EncodeRow(const float* x, int64_t cols, const RowScales& scales,

@@ -8,11 +8,11 @@ namespace quant {
 namespace {
 
 const Preset kPresets[] = {
-#define QUANT_PRESET(name, type, bits, symmetric, granularity, group, rows,  \
-                     cols, activations, description, unavailable)            \
+#define QUANT_PRESET(name, type, bits, symmetric, granularity, group, rows,   \
+                     cols, activations, description, unavailable)             \
   {{name, NumberType::type, bits, symmetric, Granularity::granularity, group, \
-    rows, cols, Activations::activations},                                   \
-   description,                                                              \
+    rows, cols, Activations::activations},                                    \
+   description,                                                               \
    unavailable},
 #include "core/codec/presets.def"
 #undef QUANT_PRESET

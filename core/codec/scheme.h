@@ -1,6 +1,6 @@
-// A scheme says what numbers come out: type, bits, symmetry, granularity. It has
-// a preset name that everyone knows, and says nothing of how codes are chosen
-// (method) or how they lie on disk (format).
+// A scheme says what numbers come out: type, bits, symmetry, granularity. It
+// has a preset name that everyone knows, and says nothing of how codes are
+// chosen (method) or how they lie on disk (format).
 #ifndef QUANT_CORE_CODEC_SCHEME_H_
 #define QUANT_CORE_CODEC_SCHEME_H_
 
@@ -21,8 +21,12 @@ enum class Granularity { kNone, kTensor, kChannel, kGroup, kBlock };
 
 // How activations are quantized at run time; part of the scheme because loaders
 // read it from the checkpoint's configuration.
-enum class Activations { kNone, kInt8TokenDynamic, kFp8TokenDynamic,
-                         kFp8Group128Dynamic };
+enum class Activations {
+  kNone,
+  kInt8TokenDynamic,
+  kFp8TokenDynamic,
+  kFp8Group128Dynamic
+};
 
 struct Scheme {
   std::string name;  // preset name it started from

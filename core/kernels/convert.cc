@@ -18,6 +18,13 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr uint16_t kBf16Infinity = 0x7F80;
+constexpr uint16_t kF16Infinity = 0x7C00;
+
+HWY_INLINE uint16_t F16At(const uint8_t* bytes, int64_t index) {
+  uint16_t code;
+  std::memcpy(&code, bytes + 2 * index, 2);
+  return code;
+}
 
 bool Bf16Row(const uint8_t* bytes, int64_t count, float* out) {
   const hn::ScalableTag<float> df;
@@ -27,8 +34,8 @@ bool Bf16Row(const uint8_t* bytes, int64_t count, float* out) {
   auto largest = hn::Zero(du32);
   int64_t i = 0;
   for (; i + lanes <= count; i += lanes) {
-    const auto raw = hn::LoadU(
-        du16, reinterpret_cast<const uint16_t*>(bytes + 2 * i));
+    const auto raw =
+        hn::LoadU(du16, reinterpret_cast<const uint16_t*>(bytes + 2 * i));
     const auto bits = hn::ShiftLeft<16>(hn::PromoteTo(du32, raw));
     largest = hn::Max(largest, hn::And(bits, hn::Set(du32, 0x7FFFFFFFu)));
     hn::StoreU(hn::BitCast(df, bits), df, out + i);
@@ -48,26 +55,31 @@ bool F16Row(const uint8_t* bytes, int64_t count, float* out) {
   const hn::ScalableTag<float> df;
   const hn::RebindToUnsigned<decltype(df)> du32;
   const hn::Rebind<hwy::float16_t, decltype(df)> df16;
+  const hn::Rebind<uint16_t, decltype(df)> du16;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
   auto largest = hn::Zero(du32);
   int64_t i = 0;
   for (; i + lanes <= count; i += lanes) {
-    const auto half = hn::LoadU(
-        df16, reinterpret_cast<const hwy::float16_t*>(bytes + 2 * i));
-    const auto value = hn::PromoteTo(df, half);
-    largest = hn::Max(largest, hn::And(hn::BitCast(du32, value),
-                                       hn::Set(du32, 0x7FFFFFFFu)));
-    hn::StoreU(value, df, out + i);
+    const auto half =
+        hn::LoadU(df16, reinterpret_cast<const hwy::float16_t*>(bytes + 2 * i));
+    const auto code = hn::PromoteTo(
+        du32,
+        hn::LoadU(du16, reinterpret_cast<const uint16_t*>(bytes + 2 * i)));
+    largest = hn::Max(largest, hn::And(code, hn::Set(du32, 0x7FFFu)));
+    hn::StoreU(hn::PromoteTo(df, half), df, out + i);
   }
   bool finite =
-      hn::AllTrue(du32, hn::Lt(largest, hn::Set(du32, 0x7F800000u)));
+      hn::AllTrue(du32, hn::Lt(largest, hn::Set(du32, uint32_t{kF16Infinity})));
   for (; i < count; ++i) {
-    uint16_t bits;
-    std::memcpy(&bits, bytes + 2 * i, 2);
-    out[i] = F16ToF32(bits);
-    finite &= (bits & 0x7C00) != 0x7C00;
+    const uint16_t code = F16At(bytes, i);
+    out[i] = F16ToF32(code);
+    finite &= (code & 0x7FFF) < kF16Infinity;
   }
-  return finite;
+  if (finite) return true;
+  // Without the CPU's own instruction, Highway reads infinities and NaN as
+  // large numbers. Such rows are rare: they are done again.
+  for (i = 0; i < count; ++i) out[i] = F16ToF32(F16At(bytes, i));
+  return false;
 }
 
 bool F32Row(const uint8_t* bytes, int64_t count, float* out) {
@@ -81,8 +93,7 @@ bool F32Row(const uint8_t* bytes, int64_t count, float* out) {
     const auto bits = hn::BitCast(du32, hn::LoadU(df, out + i));
     largest = hn::Max(largest, hn::And(bits, hn::Set(du32, 0x7FFFFFFFu)));
   }
-  bool finite =
-      hn::AllTrue(du32, hn::Lt(largest, hn::Set(du32, 0x7F800000u)));
+  bool finite = hn::AllTrue(du32, hn::Lt(largest, hn::Set(du32, 0x7F800000u)));
   for (; i < count; ++i) finite &= std::isfinite(out[i]);
   return finite;
 }

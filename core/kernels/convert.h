@@ -19,8 +19,8 @@ bool ConvertToF32(DType dtype, const uint8_t* bytes, int64_t count, float* out);
 // Whether `count` elements of `dtype` at `bytes` are all finite.
 bool AllFinite(DType dtype, const uint8_t* bytes, int64_t count);
 
-// Smallest and largest value of every group of `group` consecutive elements; the
-// last group may be short. lo, hi [ceil(n / group)]. Values must be finite.
+// Smallest and largest value of every group of `group` consecutive elements;
+// the last group may be short. lo, hi [ceil(n / group)]. Values must be finite.
 void GroupRanges(const float* x, int64_t n, int64_t group, float* lo,
                  float* hi);
 

@@ -10,17 +10,13 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/fp8_codes.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
+// Per target, after the line above:
+#include "core/kernels/accumulate-inl.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace quant {
 namespace HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
-
-using DF = hn::CappedTag<float, kVirtualLanes>;
-using DU = hn::RebindToUnsigned<DF>;
-using DI = hn::RebindToSigned<DF>;
-
 // Layout of a small float: sign, exponent with bias, kMantissa bits.
 template <Fp8Kind kKind>
 struct Layout;
@@ -29,7 +25,7 @@ struct Layout<Fp8Kind::kE4M3> {
   static constexpr int kMantissa = 3;
   static constexpr int kBias = 7;
   static constexpr float kMax = 448.0f;
-  static constexpr float kMinNormal = 0.015625f;        // 2^-6
+  static constexpr float kMinNormal = 0.015625f;         // 2^-6
   static constexpr float kSubnormalStepInverse = 512.f;  // 2^9
 };
 template <>
@@ -60,48 +56,83 @@ HWY_INLINE hn::Vec<DU> CodesOf(hn::Vec<DF> values) {
       rounded,
       hn::Set(du, static_cast<uint32_t>(127 - L::kBias) << L::kMantissa));
   const auto subnormal = hn::BitCast(
-      du, hn::NearestInt(
-              hn::Mul(clamped, hn::Set(df, L::kSubnormalStepInverse))));
+      du,
+      hn::NearestInt(hn::Mul(clamped, hn::Set(df, L::kSubnormalStepInverse))));
   const auto is_subnormal =
       hn::RebindMask(du, hn::Lt(clamped, hn::Set(df, L::kMinNormal)));
   return hn::IfThenElse(is_subnormal, subnormal, normal);
 }
 
+// The values of codes without sign: the inverse of CodesOf.
 template <Fp8Kind kKind>
-void EncodeImpl(const Fp8Row& row, const float* x, uint8_t* codes) {
+HWY_INLINE VF ValuesOf(hn::Vec<DU> codes) {
+  using L = Layout<kKind>;
   const DF df;
   const DU du;
   const DI di;
+  constexpr int kShift = 23 - L::kMantissa;
+  const auto normal = hn::BitCast(
+      df, hn::Add(hn::ShiftLeft<kShift>(codes),
+                  hn::Set(du, static_cast<uint32_t>(127 - L::kBias) << 23)));
+  const auto subnormal = hn::Mul(hn::ConvertTo(df, hn::BitCast(di, codes)),
+                                 hn::Set(df, 1.0f / L::kSubnormalStepInverse));
+  const auto is_subnormal =
+      hn::RebindMask(df, hn::Lt(codes, hn::Set(du, 1u << L::kMantissa)));
+  return hn::IfThenElse(is_subnormal, subnormal, normal);
+}
+
+// 16 elements.
+template <Fp8Kind kKind>
+HWY_INLINE void EncodeBlock(VF scale, const float* x, uint8_t* codes,
+                            Accumulators& acc) {
+  const DF df;
+  const DU du;
   const hn::Rebind<uint8_t, DI> du8;
-  constexpr int kLanes = static_cast<int>(hn::MaxLanes(DF()));
-  for (int64_t begin = 0, g = 0; begin < row.n; begin += row.group, ++g) {
-    const int64_t n = std::min(row.group, row.n - begin);
-    const auto scale = hn::Set(df, row.scales[g]);
-    for (int64_t i = 0; i < n; i += kLanes) {
-      float padded[kLanes] = {};
-      const int64_t count = std::min<int64_t>(kLanes, n - i);
-      const float* from = x + begin + i;
-      if (count < kLanes) {
-        std::memcpy(padded, from, count * sizeof(float));
-        from = padded;
-      }
-      const auto value = hn::Div(hn::LoadU(df, from), scale);
-      const auto sign = hn::ShiftLeft<7>(
-          hn::ShiftRight<31>(hn::BitCast(du, value)));
-      const auto code = hn::Or(CodesOf<kKind>(hn::Abs(value)), sign);
-      uint8_t bytes[kLanes];
-      hn::StoreU(hn::DemoteTo(du8, hn::BitCast(di, code)), du8, bytes);
-      std::memcpy(codes + begin + i, bytes, count);
-    }
+  for (int r = 0; r < kRegisters; ++r) {
+    const VF w = hn::LoadU(df, x + r * kFloatLanes);
+    const VF value = hn::Div(w, scale);
+    const auto code = CodesOf<kKind>(hn::Abs(value));
+    const VF back =
+        hn::Mul(hn::CopySignToAbs(ValuesOf<kKind>(code), value), scale);
+    acc.Add(r, w, hn::Sub(back, w));
+    const auto sign =
+        hn::ShiftLeft<7>(hn::ShiftRight<31>(hn::BitCast(du, value)));
+    hn::StoreU(hn::DemoteTo(du8, hn::BitCast(DI(), hn::Or(code, sign))), du8,
+               codes + r * kFloatLanes);
   }
 }
 
-void EncodeE4m3(const Fp8Row& row, const float* x, uint8_t* codes) {
-  EncodeImpl<Fp8Kind::kE4M3>(row, x, codes);
+template <Fp8Kind kKind>
+void EncodeImpl(const Fp8Row& row, const float* x, uint8_t* codes,
+                LaneSums& sums) {
+  Accumulators acc(sums);
+  for (int64_t begin = 0, g = 0; begin < row.n; begin += row.group, ++g) {
+    const int64_t n = std::min(row.group, row.n - begin);
+    const VF scale = hn::Set(DF(), row.scales[g]);
+    int64_t i = begin;
+    for (; i + kVirtualLanes <= begin + n; i += kVirtualLanes) {
+      EncodeBlock<kKind>(scale, x + i, codes + i, acc);
+    }
+    const int64_t rest = begin + n - i;
+    if (rest == 0) continue;
+    // A zero encodes without error, so padding adds nothing.
+    float padded[kVirtualLanes] = {};
+    uint8_t padded_codes[kVirtualLanes];
+    std::memcpy(padded, x + i, rest * sizeof(float));
+    EncodeBlock<kKind>(scale, padded, padded_codes, acc);
+    std::memcpy(codes + i, padded_codes, rest);
+  }
+  acc.Store(sums);
 }
 
-void EncodeE5m2(const Fp8Row& row, const float* x, uint8_t* codes) {
-  EncodeImpl<Fp8Kind::kE5M2>(row, x, codes);
+void EncodeE4m3(const Fp8Row& row, const float* x, uint8_t* codes,
+                LaneSums& sums) {
+  EncodeImpl<Fp8Kind::kE4M3>(row, x, codes, sums);
+}
+
+void EncodeE5m2(const Fp8Row& row, const float* x, uint8_t* codes,
+                LaneSums& sums) {
+  EncodeImpl<Fp8Kind::kE5M2>(row, x, codes, sums);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -132,22 +163,9 @@ const std::array<float, 256>& TableOf(Fp8Kind kind) {
 void EncodeFp8Row(const Fp8Row& row, const float* x, uint8_t* codes,
                   LaneSums& sums) {
   if (row.kind == Fp8Kind::kE4M3) {
-    HWY_DYNAMIC_DISPATCH(EncodeE4m3)(row, x, codes);
+    HWY_DYNAMIC_DISPATCH(EncodeE4m3)(row, x, codes, sums);
   } else {
-    HWY_DYNAMIC_DISPATCH(EncodeE5m2)(row, x, codes);
-  }
-  const std::array<float, 256>& table = TableOf(row.kind);
-  for (int64_t begin = 0, g = 0; begin < row.n; begin += row.group, ++g) {
-    const int64_t n = std::min(row.group, row.n - begin);
-    for (int64_t i = 0; i < n; ++i) {
-      const float w = x[begin + i];
-      const float error = table[codes[begin + i]] * row.scales[g] - w;
-      const int lane = static_cast<int>(i % kVirtualLanes);
-      sums.noise[lane] += static_cast<double>(error) * error;
-      sums.signal[lane] += static_cast<double>(w) * w;
-      sums.max_abs_error =
-          std::max(sums.max_abs_error, error < 0 ? -error : error);
-    }
+    HWY_DYNAMIC_DISPATCH(EncodeE5m2)(row, x, codes, sums);
   }
 }
 

@@ -8,6 +8,8 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/int_codes.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
+// Per target, after the line above:
+#include "core/kernels/accumulate-inl.h"
 #include "hwy/highway.h"
 
 // Shared by all targets.
@@ -28,37 +30,6 @@ inline constexpr float kSmallestInvertible = 1e-30f;
 HWY_BEFORE_NAMESPACE();
 namespace quant {
 namespace HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
-
-using DF = hn::CappedTag<float, kVirtualLanes>;
-using DI = hn::RebindToSigned<DF>;
-using DH = hn::Half<DF>;
-using DD = hn::Rebind<double, DH>;
-using VF = hn::Vec<DF>;
-using VD = hn::Vec<DD>;
-
-constexpr int kFloatLanes = static_cast<int>(hn::MaxLanes(DF()));
-constexpr int kRegisters = kVirtualLanes / kFloatLanes;
-// A vector of floats becomes two of doubles, or one where it has one lane.
-constexpr int kParts = kFloatLanes > 1 ? 2 : 1;
-constexpr int kDoubleLanes = kFloatLanes / kParts;
-
-// The sums of one row, in registers.
-struct Accumulators {
-  VD noise[kParts * kRegisters];
-  VD signal[kParts * kRegisters];
-  VF max_error;
-};
-
-HWY_INLINE void AddSquares(VF v, VD* sums) {
-  const VD low = hn::PromoteTo(DD(), hn::LowerHalf(DH(), v));
-  sums[0] = hn::Add(sums[0], hn::Mul(low, low));
-#if HWY_TARGET != HWY_SCALAR
-  const VD high = hn::PromoteTo(DD(), hn::UpperHalf(DH(), v));
-  sums[1] = hn::Add(sums[1], hn::Mul(high, high));
-#endif
-}
-
 // How one group is encoded.
 struct GroupParams {
   VF scale;
@@ -70,8 +41,8 @@ struct GroupParams {
 
 // 16 elements.
 template <bool kNarrow>
-HWY_INLINE void EncodeBlock(const GroupParams& p, const float* x,
-                            int8_t* codes, Accumulators& acc) {
+HWY_INLINE void EncodeBlock(const GroupParams& p, const float* x, int8_t* codes,
+                            Accumulators& acc) {
   const DF df;
   const hn::Rebind<int8_t, DI> di8;
   for (int r = 0; r < kRegisters; ++r) {
@@ -85,14 +56,10 @@ HWY_INLINE void EncodeBlock(const GroupParams& p, const float* x,
       t = hn::Min(hn::Max(hn::Div(w, p.scale), hn::Set(df, -1024.0f)),
                   hn::Set(df, 1024.0f));
     }
-    const auto q = hn::Min(
-        hn::Max(hn::Add(hn::NearestInt(t), p.zero), p.q_min), p.q_max);
-    const VF back =
-        hn::Mul(hn::ConvertTo(df, hn::Sub(q, p.zero)), p.scale);
-    const VF error = hn::Sub(back, w);
-    AddSquares(error, acc.noise + kParts * r);
-    AddSquares(w, acc.signal + kParts * r);
-    acc.max_error = hn::Max(acc.max_error, hn::Abs(error));
+    const auto q =
+        hn::Min(hn::Max(hn::Add(hn::NearestInt(t), p.zero), p.q_min), p.q_max);
+    const VF back = hn::Mul(hn::ConvertTo(df, hn::Sub(q, p.zero)), p.scale);
+    acc.Add(r, w, hn::Sub(back, w));
     hn::StoreU(hn::DemoteTo(di8, q), di8, codes + r * kFloatLanes);
   }
 }
@@ -113,28 +80,11 @@ HWY_INLINE void EncodeGroup(const GroupParams& p, const float* x, int64_t n,
   std::memcpy(codes + i, padded_codes, n - i);
 }
 
-void LoadAccumulators(const LaneSums& sums, Accumulators& acc) {
-  for (int r = 0; r < kParts * kRegisters; ++r) {
-    acc.noise[r] = hn::LoadU(DD(), sums.noise + r * kDoubleLanes);
-    acc.signal[r] = hn::LoadU(DD(), sums.signal + r * kDoubleLanes);
-  }
-  acc.max_error = hn::Set(DF(), sums.max_abs_error);
-}
-
-void StoreAccumulators(const Accumulators& acc, LaneSums& sums) {
-  for (int r = 0; r < kParts * kRegisters; ++r) {
-    hn::StoreU(acc.noise[r], DD(), sums.noise + r * kDoubleLanes);
-    hn::StoreU(acc.signal[r], DD(), sums.signal + r * kDoubleLanes);
-  }
-  sums.max_abs_error = hn::GetLane(hn::MaxOfLanes(DF(), acc.max_error));
-}
-
 void EncodeIntRowImpl(const IntRow& row, const float* x, int8_t* codes,
                       LaneSums& sums) {
   const DF df;
   const DI di;
-  Accumulators acc;
-  LoadAccumulators(sums, acc);
+  Accumulators acc(sums);
   GroupParams p;
   p.q_min = hn::Set(di, row.q_min);
   p.q_max = hn::Set(di, row.q_max);
@@ -150,7 +100,7 @@ void EncodeIntRowImpl(const IntRow& row, const float* x, int8_t* codes,
       EncodeGroup<false>(p, x + begin, n, codes + begin, acc);
     }
   }
-  StoreAccumulators(acc, sums);
+  acc.Store(sums);
 }
 
 void DecodeIntRowImpl(const IntRow& row, const int8_t* codes, float* out) {

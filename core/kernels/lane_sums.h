@@ -15,6 +15,8 @@ struct LaneSums {
   double noise[kVirtualLanes] = {};   // sum of (x_hat - x)^2
   double signal[kVirtualLanes] = {};  // sum of x^2
   float max_abs_error = 0;            // max |x_hat - x|
+  int64_t overflow = 0;               // casts: finite before, infinite after
+  int64_t underflow = 0;              // casts: nonzero before, zero after
 };
 
 // Lanes added pairwise, halving their number each time.

@@ -26,8 +26,8 @@ void PackNibbles(const int8_t* codes, int64_t n, uint8_t* out) {
   for (; i + 2 * lanes <= n; i += 2 * lanes) {
     const auto pairs =
         hn::LoadU(du16, reinterpret_cast<const uint16_t*>(codes + i));
-    const auto nibbles = hn::Xor(hn::And(pairs, hn::Set(du16, 0x0F0F)),
-                                 hn::Set(du16, 0x0808));
+    const auto nibbles =
+        hn::Xor(hn::And(pairs, hn::Set(du16, 0x0F0F)), hn::Set(du16, 0x0808));
     const auto bytes = hn::And(hn::Or(nibbles, hn::ShiftRight<4>(nibbles)),
                                hn::Set(du16, 0x00FF));
     hn::StoreU(hn::DemoteTo(du8, hn::BitCast(di16, bytes)), du8, out + i / 2);
@@ -36,6 +36,19 @@ void PackNibbles(const int8_t* codes, int64_t n, uint8_t* out) {
     out[i / 2] = static_cast<uint8_t>((((codes[i] & 15) ^ 8)) |
                                       (((codes[i + 1] & 15) ^ 8) << 4));
   }
+}
+
+// u = q + 128: flips the top bit.
+void PackBytes(const int8_t* codes, int64_t n, uint8_t* out) {
+  const hn::ScalableTag<uint8_t> du8;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(du8));
+  const uint8_t* in = reinterpret_cast<const uint8_t*>(codes);
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    hn::StoreU(hn::Xor(hn::LoadU(du8, in + i), hn::Set(du8, 0x80)), du8,
+               out + i);
+  }
+  for (; i < n; ++i) out[i] = in[i] ^ 0x80;
 }
 
 }  // namespace HWY_NAMESPACE
@@ -47,6 +60,7 @@ namespace quant {
 namespace {
 
 HWY_EXPORT(PackNibbles);
+HWY_EXPORT(PackBytes);
 
 // Any width: bits are collected in a 64-bit word and written 32 at a time.
 void PackStream(const int8_t* codes, int64_t n, int bits, uint8_t* out) {
@@ -98,9 +112,7 @@ void PackRows(const int8_t* codes, int64_t rows, int64_t n, int bits,
               uint8_t* out) {
   const bool whole_words = (n * bits) % 32 == 0;
   if (bits == 8 && whole_words) {
-    for (int64_t i = 0; i < rows * n; ++i) {
-      out[i] = static_cast<uint8_t>(codes[i]) ^ 0x80;
-    }
+    HWY_DYNAMIC_DISPATCH(PackBytes)(codes, rows * n, out);
     return;
   }
   if (bits == 4 && whole_words) {
@@ -149,8 +161,7 @@ void UnpackColumns(const uint8_t* packed, int64_t rows, int64_t columns,
                    int bits, int8_t* codes) {
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < columns; ++c) {
-      codes[r * columns + c] =
-          CodeAt(packed + 4 * c, r * bits, bits, columns);
+      codes[r * columns + c] = CodeAt(packed + 4 * c, r * bits, bits, columns);
     }
   }
 }

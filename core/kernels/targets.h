@@ -1,5 +1,5 @@
-// The SIMD targets behind the kernels. Every kernel gives the same bytes and the
-// same sums on all of them; tests force each in turn.
+// The SIMD targets behind the kernels. Every kernel gives the same bytes and
+// the same sums on all of them; tests force each in turn.
 #ifndef QUANT_CORE_KERNELS_TARGETS_H_
 #define QUANT_CORE_KERNELS_TARGETS_H_
 

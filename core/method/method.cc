@@ -16,8 +16,8 @@ void ErrorSums::Add(const ErrorSums& other) {
   noise += other.noise;
   signal += other.signal;
   max_abs_error = std::max(max_abs_error, other.max_abs_error);
-  loss.overflow += other.loss.overflow;
-  loss.underflow += other.loss.underflow;
+  overflow += other.overflow;
+  underflow += other.underflow;
 }
 
 double ErrorSums::sqnr_db() const {

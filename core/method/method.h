@@ -30,7 +30,8 @@ struct ErrorSums {
   double noise = 0;   // sum of (x_hat - x)^2
   double signal = 0;  // sum of x^2
   float max_abs_error = 0;
-  CastLoss loss;
+  int64_t overflow = 0;   // casts: finite before, infinite after
+  int64_t underflow = 0;  // casts: nonzero before, zero after
 
   void Add(const ErrorSums& other);
   // 10 log10(signal / noise); +inf without noise.

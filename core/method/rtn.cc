@@ -20,9 +20,9 @@ namespace quant {
 namespace {
 
 // Ranges tried by mse. Low-bit symmetric grids are lopsided (-2..1 for 2 bits),
-// so their best range can be far below and slightly above the full one. The step
-// of 2 % was chosen because halving it changed the squared error of normal and
-// Laplace weights by less than 0.1 %.
+// so their best range can be far below and slightly above the full one. The
+// step of 2 % was chosen because halving it changed the squared error of normal
+// and Laplace weights by less than 0.1 %.
 constexpr int kRatios = 36;
 double RatioOf(int candidate) {
   if (candidate == 0) return 1.0;
@@ -54,9 +54,9 @@ class Rtn final : public QuantMethod {
     return options.scale == ScaleRule::kMse ? 2 : 1;
   }
 
-  TensorStats Reduce(int pass, const Codec& codec,
-                     const MethodOptions& options, const float* x,
-                     int64_t rows, int64_t cols, const TensorStats& before,
+  TensorStats Reduce(int pass, const Codec& codec, const MethodOptions& options,
+                     const float* x, int64_t rows, int64_t cols,
+                     const TensorStats& before,
                      MethodScratch& scratch) const override {
     TensorStats stats;
     const Cell all{.x = x, .rows = 1, .cols = rows * cols, .stride = 0};
@@ -66,10 +66,9 @@ class Rtn final : public QuantMethod {
     }
     stats.candidate_noise.resize(kRatios);
     for (int i = 0; i < kRatios; ++i) {
-      stats.candidate_noise[i] =
-          CellNoise(codec, options, all,
-                    Candidate(codec, options, before.lo, before.hi, i),
-                    scratch);
+      stats.candidate_noise[i] = CellNoise(
+          codec, options, all,
+          Candidate(codec, options, before.lo, before.hi, i), scratch);
     }
     return stats;
   }
@@ -115,10 +114,11 @@ class Rtn final : public QuantMethod {
                           const Cell& cell, ScaleZero candidate,
                           MethodScratch& scratch) {
     scratch.codes.resize(std::max<size_t>(scratch.codes.size(), cell.cols));
-    const RowScales scales{.group = cell.cols,
-                           .scales = &candidate.scale,
-                           .zeros = codec.has_zeros() ? &candidate.zero : nullptr,
-                           .narrow = options.narrow};
+    const RowScales scales{
+        .group = cell.cols,
+        .scales = &candidate.scale,
+        .zeros = codec.has_zeros() ? &candidate.zero : nullptr,
+        .narrow = options.narrow};
     LaneSums sums;
     for (int64_t r = 0; r < cell.rows; ++r) {
       codec.EncodeRow(cell.x + r * cell.stride, cell.cols, scales,
@@ -146,8 +146,7 @@ class Rtn final : public QuantMethod {
     return best;
   }
 
-  static ScaleZero TensorScale(const Codec& codec,
-                               const MethodOptions& options,
+  static ScaleZero TensorScale(const Codec& codec, const MethodOptions& options,
                                const TensorStats& stats) {
     int best = 0;
     for (int i = 1; i < static_cast<int>(stats.candidate_noise.size()); ++i) {
@@ -218,11 +217,12 @@ class Rtn final : public QuantMethod {
       uint8_t* codes = out.codes.data() + r * row_bytes;
       codec.EncodeRow(row, out.cols, codec.ScalesOfRow(out, r, options.narrow),
                       codes, lanes);
-      codec.CountLoss(row, codes, out.cols, sums.loss);
     }
     sums.noise = CombineLanes(lanes.noise);
     sums.signal = CombineLanes(lanes.signal);
     sums.max_abs_error = lanes.max_abs_error;
+    sums.overflow = lanes.overflow;
+    sums.underflow = lanes.underflow;
     return sums;
   }
 };

@@ -59,13 +59,15 @@ class Decider {
     if (elements == 0) return {.reason = "skipped: empty"};
     if (format_.ConvertsEverything()) {
       if (!IsWeightFloat(tensor(i).dtype)) {
-        return {.reason = absl::StrCat("skipped: ",
-                                       DTypeName(tensor(i).dtype))};
+        return {.reason =
+                    absl::StrCat("skipped: ", DTypeName(tensor(i).dtype))};
       }
-      return {.quantized = true, .scheme = request_.scheme, .reason = "default"};
+      return {
+          .quantized = true, .scheme = request_.scheme, .reason = "default"};
     }
     if (role.is_matrix && role.module_class == ModuleClass::kLinear) {
-      return {.quantized = true, .scheme = request_.scheme, .reason = "default"};
+      return {
+          .quantized = true, .scheme = request_.scheme, .reason = "default"};
     }
     return {.reason = absl::StrCat("skipped: ", role.role)};
   }
@@ -111,10 +113,10 @@ class Decider {
           (!first.quantized || SameNumbers(other.scheme, first.scheme))) {
         continue;
       }
-      problems_.push_back(absl::StrCat(
-          roles_[parts.front()].module, " (", Describe(first), ") and ",
-          roles_[part].module, " (", Describe(other),
-          ") are merged by loaders and must be treated alike"));
+      problems_.push_back(
+          absl::StrCat(roles_[parts.front()].module, " (", Describe(first),
+                       ") and ", roles_[part].module, " (", Describe(other),
+                       ") are merged by loaders and must be treated alike"));
       return false;
     }
     return true;

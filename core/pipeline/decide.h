@@ -19,8 +19,8 @@ struct Decision {
 };
 
 // One decision per tensor of the model. INVALID_ARGUMENT for rules that match
-// nothing; FAILED_PRECONDITION PLAN_REFUSED for shapes that don't fit and merged
-// modules that disagree, all of them listed.
+// nothing; FAILED_PRECONDITION PLAN_REFUSED for shapes that don't fit and
+// merged modules that disagree, all of them listed.
 absl::StatusOr<std::vector<Decision>> DecideTensors(
     const ModelReader& model, const std::vector<TensorRole>& roles,
     const OutputRequest& request, const ArtifactFormat& format);

@@ -28,12 +28,11 @@ class Execution {
         const FileLock lock,
         FileLock::Acquire(JoinPath(options_.work_dir, "lock")));
     bool fresh = false;
-    QUANT_ASSIGN_OR_RETURN(
-        Journal journal, Journal::Open(JoinPath(options_.work_dir, "journal"),
-                                       plan_.fingerprint, &fresh));
+    QUANT_ASSIGN_OR_RETURN(Journal journal,
+                           Journal::Open(JoinPath(options_.work_dir, "journal"),
+                                         plan_.fingerprint, &fresh));
     if (fresh) {
-      QUANT_RETURN_IF_ERROR(
-          RemoveTree(JoinPath(options_.work_dir, "outputs")));
+      QUANT_RETURN_IF_ERROR(RemoveTree(JoinPath(options_.work_dir, "outputs")));
     }
     QUANT_RETURN_IF_ERROR(OpenFiles());
     return RunStages(journal);

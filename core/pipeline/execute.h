@@ -51,8 +51,8 @@ struct ResultFile {
 
 struct ExecutedOutput {
   std::string name;
-  std::string directory;           // finished files and nothing else
-  std::vector<ResultFile> files;   // sorted by path
+  std::string directory;          // finished files and nothing else
+  std::vector<ResultFile> files;  // sorted by path
   // "size_bytes", "bits_per_weight", "min_sqnr_db", "sqnr_db",
   // "quantized_tensors", "overflow_count", "underflow_count",
   // "nonfinite_zeroed". SQNRs are absent when nothing was lossy.

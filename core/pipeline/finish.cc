@@ -26,10 +26,10 @@ absl::StatusOr<std::string> CopySideFile(const SideFile& side,
   QUANT_ASSIGN_OR_RETURN(const File from, File::OpenRead(side.path));
   QUANT_ASSIGN_OR_RETURN(const int64_t size, from.Size());
   if (size != side.size_bytes) {
-    return MakeError(absl::StatusCode::kFailedPrecondition,
-                     Reason::kSourceChanged,
-                     absl::StrCat(side.path, ": is ", size, " bytes now; was ",
-                                  side.size_bytes, " when the job was planned"));
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, Reason::kSourceChanged,
+        absl::StrCat(side.path, ": is ", size, " bytes now; was ",
+                     side.size_bytes, " when the job was planned"));
   }
   QUANT_ASSIGN_OR_RETURN(const File to, File::OpenWrite(path));
   QUANT_RETURN_IF_ERROR(to.Truncate(0));
@@ -59,8 +59,8 @@ absl::StatusOr<Digests> WriteEverything(const OutputPlan& plan,
     digests[file.name()] = file.FinishHash();
   }
   for (const TextFile& text : plan.layout.texts) {
-    QUANT_RETURN_IF_ERROR(WriteFileAtomically(JoinPath(directory, text.path),
-                                              text.text, sync));
+    QUANT_RETURN_IF_ERROR(
+        WriteFileAtomically(JoinPath(directory, text.path), text.text, sync));
     digests[text.path] = Sha256Hex(text.text);
   }
   for (const SideFile& side : plan.layout.side_files) {
@@ -88,8 +88,8 @@ std::map<std::string, double> MetricsOf(const OutputPlan& plan, int index,
       {"bits_per_weight", plan.bits_per_weight},
       {"quantized_tensors", static_cast<double>(quantized)},
       {"max_abs_error", total.max_abs_error},
-      {"overflow_count", static_cast<double>(total.loss.overflow)},
-      {"underflow_count", static_cast<double>(total.loss.underflow)},
+      {"overflow_count", static_cast<double>(total.overflow)},
+      {"underflow_count", static_cast<double>(total.underflow)},
       {"nonfinite_zeroed", static_cast<double>(zeroed)}};
   if (std::isfinite(min_sqnr)) {
     metrics["min_sqnr_db"] = min_sqnr;
@@ -128,9 +128,9 @@ absl::StatusOr<ExecutedOutput> FinishOutput(
                         .metrics = MetricsOf(output, index, journal)};
   for (const PlannedFile& file : output.files) {
     const auto it = digests.find(file.path);
-    result.files.push_back({file.path, file.size_bytes,
-                            it != digests.end() ? it->second
-                                                : Sha256Hex(text)});
+    result.files.push_back(
+        {file.path, file.size_bytes,
+         it != digests.end() ? it->second : Sha256Hex(text)});
   }
   return result;
 }

@@ -69,7 +69,8 @@ absl::StatusOr<Journal> Journal::Open(const std::string& path,
                                       bool* fresh) {
   QUANT_ASSIGN_OR_RETURN(File file, File::OpenAppend(path));
   Journal journal(std::move(file));
-  const std::string header = Sealed(absl::StrCat("quant-journal 1 ", fingerprint));
+  const std::string header =
+      Sealed(absl::StrCat("quant-journal 1 ", fingerprint));
   QUANT_ASSIGN_OR_RETURN(const std::string text,
                          ReadFile(path, kMaxJournalBytes));
   *fresh = text.compare(0, header.size(), header) != 0;
@@ -95,7 +96,8 @@ int64_t Journal::Parse(const std::string& text) {
   while (true) {
     const size_t end = text.find('\n', begin);
     if (end == std::string::npos) break;
-    const auto line = Unsealed(absl::string_view(text).substr(begin, end - begin));
+    const auto line =
+        Unsealed(absl::string_view(text).substr(begin, end - begin));
     if (!line || !ParseLine(*line)) break;
     begin = end + 1;
   }
@@ -121,8 +123,8 @@ bool Journal::ParseLine(const std::string& line) {
     output.sums.noise = fields.Double();
     output.sums.signal = fields.Double();
     output.sums.max_abs_error = static_cast<float>(fields.Double());
-    output.sums.loss.overflow = fields.Int();
-    output.sums.loss.underflow = fields.Int();
+    output.sums.overflow = fields.Int();
+    output.sums.underflow = fields.Int();
     output.zeroed = fields.Int();
   }
   if (!fields.ok()) return false;
@@ -140,14 +142,14 @@ absl::Status Journal::Begin(int tensor) {
 }
 
 absl::Status Journal::Done(int tensor, const DoneTensor& record) {
-  std::string line = absl::StrCat("done ", tensor, " ", absl::Hex(record.digest),
-                                  " ", record.outputs.size());
+  std::string line =
+      absl::StrCat("done ", tensor, " ", absl::Hex(record.digest), " ",
+                   record.outputs.size());
   for (const OutputRecord& output : record.outputs) {
-    absl::StrAppend(&line, " ", Bits(output.sums.noise), " ",
-                    Bits(output.sums.signal), " ",
-                    Bits(output.sums.max_abs_error), " ",
-                    output.sums.loss.overflow, " ",
-                    output.sums.loss.underflow, " ", output.zeroed);
+    absl::StrAppend(
+        &line, " ", Bits(output.sums.noise), " ", Bits(output.sums.signal), " ",
+        Bits(output.sums.max_abs_error), " ", output.sums.overflow, " ",
+        output.sums.underflow, " ", output.zeroed);
   }
   QUANT_RETURN_IF_ERROR(Append(line));
   done_[tensor] = record;

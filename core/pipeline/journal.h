@@ -6,8 +6,8 @@
 //        <underflow> <zeroed>} per output
 //
 // Tensors are positions in Plan::order; doubles are written as their bits in
-// hex. Every line ends with "#" and the XXH3 of what stands before it. A torn or
-// damaged line ends the journal: what follows is dropped.
+// hex. Every line ends with "#" and the XXH3 of what stands before it. A torn
+// or damaged line ends the journal: what follows is dropped.
 //
 // Lines are not fsynced: after a power cut, bytes are verified against the
 // line's digest before they are trusted.

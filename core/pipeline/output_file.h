@@ -34,8 +34,8 @@ class OutputFile {
     return file_.ReadAt(offset, out);
   }
 
-  // Bytes [begin, end) of one tensor are written; for each tensor this is called
-  // with ascending, adjoining ranges.
+  // Bytes [begin, end) of one tensor are written; for each tensor this is
+  // called with ascending, adjoining ranges.
   void MarkWritten(int64_t begin, int64_t end);
 
   // Complete bytes, from the start of the file, that are not hashed yet.

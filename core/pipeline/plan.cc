@@ -88,8 +88,7 @@ class OutputPlanner {
     QUANT_ASSIGN_OR_RETURN(std::vector<Decision> decisions,
                            DecideTensors(model_, roles_, request, *format_));
     for (size_t i = 0; i < decisions.size(); ++i) {
-      QUANT_RETURN_IF_ERROR(
-          AddTensor(static_cast<int>(i), decisions[i], plan));
+      QUANT_RETURN_IF_ERROR(AddTensor(static_cast<int>(i), decisions[i], plan));
     }
     QUANT_ASSIGN_OR_RETURN(plan.layout.files,
                            PlaceTensors(plan.tensors, request.max_shard_bytes));
@@ -211,8 +210,8 @@ std::string Fingerprint(const ModelReader& model, const Plan& plan) {
   }
   absl::StrAppend(&text, Xxh3Hex(model.config_json()), "\n");
   for (const OutputPlan& output : plan.outputs) {
-    absl::StrAppend(&text, output.request.name, " ",
-                    output.request.recipe_json, " ", output.total_bytes, "\n");
+    absl::StrAppend(&text, output.request.name, " ", output.request.recipe_json,
+                    " ", output.total_bytes, "\n");
     for (const SideFile& file : output.layout.side_files) {
       absl::StrAppend(&text, file.name, " ", file.size_bytes, "\n");
     }

@@ -33,8 +33,8 @@ absl::Status ExistsError(const std::string& output_dir) {
                    ": is not empty; choose another directory or --overwrite"));
 }
 
-// Puts `from` in the place of `to`, which exists, in one step; what was there is
-// then at `from`.
+// Puts `from` in the place of `to`, which exists, in one step; what was there
+// is then at `from`.
 absl::Status Exchange(const std::string& from, const std::string& to) {
   if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(),
                   RENAME_EXCHANGE) != 0) {

@@ -37,9 +37,9 @@ absl::StatusOr<RuleSet> RuleSet::Compile(const std::vector<TensorRule>& rules) {
     auto pattern = std::make_unique<re2::RE2>(
         rules[i].match.substr(kPatternPrefix.size()), options);
     if (!pattern->ok()) {
-      return InvalidSpec(absl::StrCat("pattern \"", rules[i].match,
-                                      "\": ", pattern->error()),
-                         absl::StrCat("rules[", i, "].match"));
+      return InvalidSpec(
+          absl::StrCat("pattern \"", rules[i].match, "\": ", pattern->error()),
+          absl::StrCat("rules[", i, "].match"));
     }
     set.patterns_.back() = std::move(pattern);
   }
@@ -82,9 +82,8 @@ absl::Status RuleSet::CheckAllMatched(
     return InvalidSpec(
         absl::StrCat("rule \"", rules_[i].match, "\" ",
                      shadowed ? "never decides: earlier rules match first"
-                     : rules_[i].scheme
-                         ? "matches no weight matrix"
-                         : "matches no tensor",
+                     : rules_[i].scheme ? "matches no weight matrix"
+                                        : "matches no tensor",
                      shadowed || nearest.empty()
                          ? ""
                          : absl::StrCat("; did you mean \"", nearest, "\"?")),

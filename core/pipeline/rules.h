@@ -20,8 +20,8 @@ namespace quant {
 // time, whatever the pattern.
 class RuleSet {
  public:
-  // INVALID_ARGUMENT INVALID_SPEC for a pattern that does not compile; the field
-  // is "rules[i].match".
+  // INVALID_ARGUMENT INVALID_SPEC for a pattern that does not compile; the
+  // field is "rules[i].match".
   static absl::StatusOr<RuleSet> Compile(const std::vector<TensorRule>& rules);
   RuleSet(RuleSet&&) noexcept;
   RuleSet& operator=(RuleSet&&) noexcept;

@@ -40,7 +40,8 @@ int64_t TensorJob::WorkerBytes() const {
   for (const TensorTask& task : tasks) {
     bytes += elements * OutputBytesPerElement(task);
     if (task.codec) {
-      bytes += task.codec->grid_rows(rows) * task.codec->grid_cols(tiling.cols) *
+      bytes += task.codec->grid_rows(rows) *
+               task.codec->grid_cols(tiling.cols) *
                static_cast<int64_t>(sizeof(float) * 4);
     }
   }
@@ -68,9 +69,9 @@ absl::StatusOr<TensorJob> MakeTensorJob(const ModelReader& model,
                       .narrow = IsNarrow(job.source->dtype, scale_type)};
       task.reduce_passes = task.method->ReducePasses(*task.codec, task.options);
       reduce_passes = std::max(reduce_passes, task.reduce_passes);
-      row_multiple = std::lcm(
-          row_multiple, std::lcm(task.codec->row_multiple(),
-                                 task.format->RowMultiple(*task.codec)));
+      row_multiple = std::lcm(row_multiple,
+                              std::lcm(task.codec->row_multiple(),
+                                       task.format->RowMultiple(*task.codec)));
     }
     job.tasks.push_back(std::move(task));
   }

@@ -1,5 +1,5 @@
-// Everything that is needed to turn one source tensor into its outputs: the same
-// objects for planning memory and for doing the work.
+// Everything that is needed to turn one source tensor into its outputs: the
+// same objects for planning memory and for doing the work.
 #ifndef QUANT_CORE_PIPELINE_TENSOR_JOB_H_
 #define QUANT_CORE_PIPELINE_TENSOR_JOB_H_
 
@@ -29,7 +29,7 @@ struct TensorJob {
   bool any_quantized = false;
   Nonfinite nonfinite = Nonfinite::kError;
   Tiling tiling;
-  int passes = 1;  // over the source: reductions, then encoding
+  int passes = 1;                 // over the source: reductions, then encoding
   std::vector<TensorTask> tasks;  // one per output of the job
 
   // Bytes that a tile of `rows` rows from `row` on writes to output `task`.

@@ -10,8 +10,8 @@
 namespace quant {
 namespace {
 
-// Hashing goes before tiles once this much is waiting, so that little is left at
-// the end, where only one thread can hash a file.
+// Hashing goes before tiles once this much is waiting, so that little is left
+// at the end, where only one thread can hash a file.
 constexpr int64_t kHashBacklogBytes = 4 << 20;
 constexpr int64_t kHashTaskBytes = 8 << 20;
 constexpr int64_t kReportIntervalMicros = 100'000;
@@ -97,8 +97,8 @@ absl::Status TensorRunner::RunTask(const Task& task, TileWorker& worker) {
     return status;
   }
   // current_ stays as it is while one of its tiles is running.
-  absl::StatusOr<TileResult> result = worker.Run(
-      current_->job, task.tile, task.pass, current_->stats, files_);
+  absl::StatusOr<TileResult> result =
+      worker.Run(current_->job, task.tile, task.pass, current_->stats, files_);
   if (!result.ok()) return result.status();
   std::lock_guard lock(mutex_);
   current_->waiting.emplace(task.tile, *std::move(result));
@@ -233,14 +233,15 @@ void TensorRunner::Report(bool force) {
   const int64_t now = Clock::System().MonotonicMicros();
   if (!force && now - last_report_micros_ < kReportIntervalMicros) return;
   last_report_micros_ = now;
-  ProgressUpdate update{.stage = "QUANTIZING",
-                        .tensors_done = done_,
-                        .tensors_total = static_cast<int64_t>(plan_.order.size()),
-                        .bytes_done = done_bytes_,
-                        .bytes_total = plan_.source_bytes,
-                        .tensor = "",
-                        .tensors_resumed = resumed_,
-                        .tensors_redone = journal_.redone()};
+  ProgressUpdate update{
+      .stage = "QUANTIZING",
+      .tensors_done = done_,
+      .tensors_total = static_cast<int64_t>(plan_.order.size()),
+      .bytes_done = done_bytes_,
+      .bytes_total = plan_.source_bytes,
+      .tensor = "",
+      .tensors_resumed = resumed_,
+      .tensors_redone = journal_.redone()};
   if (current_) {
     const Current& c = *current_;
     update.tensor = c.job.source->name;

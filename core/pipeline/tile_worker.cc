@@ -23,9 +23,9 @@ absl::Status NonfiniteError(const TensorJob& job, int64_t index) {
 }  // namespace
 
 uint64_t CombineDigests(const std::vector<uint64_t>& digests) {
-  return Xxh3(absl::MakeConstSpan(
-      reinterpret_cast<const uint8_t*>(digests.data()),
-      digests.size() * sizeof(uint64_t)));
+  return Xxh3(
+      absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(digests.data()),
+                          digests.size() * sizeof(uint64_t)));
 }
 
 absl::Span<uint8_t> TileWorker::hash_buffer() {
@@ -60,8 +60,8 @@ absl::Status TileWorker::Load(const TensorJob& job, int64_t row, int64_t rows,
                               TileResult& result) {
   const Tiling& tiling = job.tiling;
   raw_.resize(rows * tiling.row_bytes);
-  QUANT_RETURN_IF_ERROR(model_.Read(*job.source, row * tiling.row_bytes,
-                                    absl::MakeSpan(raw_)));
+  QUANT_RETURN_IF_ERROR(
+      model_.Read(*job.source, row * tiling.row_bytes, absl::MakeSpan(raw_)));
   const DType dtype = job.source->dtype;
   if (!IsWeightFloat(dtype)) return absl::OkStatus();
   LoadResult loaded;
@@ -69,8 +69,7 @@ absl::Status TileWorker::Load(const TensorJob& job, int64_t row, int64_t rows,
     rows_.resize(rows * tiling.cols);
     loaded = LoadRows(dtype, raw_, job.nonfinite, absl::MakeSpan(rows_));
   }
-  const bool copied_too =
-      !job.any_quantized || loaded.first_nonfinite >= 0;
+  const bool copied_too = !job.any_quantized || loaded.first_nonfinite >= 0;
   if (copied_too) {
     const LoadResult scrubbed =
         ScrubNonfinite(dtype, job.nonfinite, absl::MakeSpan(raw_));
@@ -95,9 +94,9 @@ absl::Status TileWorker::Encode(const TensorJob& job, int64_t row, int64_t rows,
     const TensorTask& task = job.tasks[i];
     packed_.ranges = job.Ranges(static_cast<int>(i), row, rows);
     if (task.codec) {
-      result.sums[i] = task.method->Quantize(
-          *task.codec, task.options, stats[i], rows_.data(), rows,
-          job.tiling.cols, codes_, scratch_);
+      result.sums[i] = task.method->Quantize(*task.codec, task.options,
+                                             stats[i], rows_.data(), rows,
+                                             job.tiling.cols, codes_, scratch_);
       task.format->Pack(*task.codec, *job.source, codes_, packed_);
     } else {
       packed_.data = {absl::MakeConstSpan(raw_)};
@@ -116,8 +115,8 @@ absl::Status TileWorker::WriteRanges(const TensorTask& task,
   for (size_t i = 0; i < packed.ranges.size(); ++i) {
     const ByteRange& range = packed.ranges[i];
     const OutputTensor& output = task.plan->outputs[range.output];
-    QUANT_RETURN_IF_ERROR(files[output.file].Write(
-        output.offset + range.offset, packed.data[i]));
+    QUANT_RETURN_IF_ERROR(
+        files[output.file].Write(output.offset + range.offset, packed.data[i]));
     digests.push_back(Xxh3(packed.data[i]));
   }
   return absl::OkStatus();

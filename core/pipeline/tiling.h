@@ -1,5 +1,5 @@
-// How a tensor is cut into tiles: the same for every thread count and CPU, since
-// error sums are combined tile by tile.
+// How a tensor is cut into tiles: the same for every thread count and CPU,
+// since error sums are combined tile by tile.
 #ifndef QUANT_CORE_PIPELINE_TILING_H_
 #define QUANT_CORE_PIPELINE_TILING_H_
 
@@ -45,7 +45,8 @@ inline Tiling RowTiling(const Shape& shape, int element_bytes,
 }
 
 inline Tiling CopyTiling(int64_t bytes) {
-  return {.rows = bytes, .cols = 1, .row_bytes = 1, .tile_rows = kCopyTileBytes};
+  return {
+      .rows = bytes, .cols = 1, .row_bytes = 1, .tile_rows = kCopyTileBytes};
 }
 
 }  // namespace quant

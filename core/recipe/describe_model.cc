@@ -95,10 +95,10 @@ class LossCounter {
     const int64_t size = DTypeBits(tile.tensor->dtype) / 8;
     raw.resize(tile.count * size);
     values.resize(tile.count);
-    QUANT_RETURN_IF_ERROR(model_.Read(*tile.tensor, tile.first * size,
-                                      absl::MakeSpan(raw)));
-    const LoadResult loaded = LoadRows(tile.tensor->dtype, raw,
-                                       Nonfinite::kZero, absl::MakeSpan(values));
+    QUANT_RETURN_IF_ERROR(
+        model_.Read(*tile.tensor, tile.first * size, absl::MakeSpan(raw)));
+    const LoadResult loaded = LoadRows(
+        tile.tensor->dtype, raw, Nonfinite::kZero, absl::MakeSpan(values));
     if (loaded.first_nonfinite >= 0) {
       // Infinities overflow every type.
       for (DtypeLoss& loss : losses) loss.overflow += loaded.zeroed;

@@ -112,8 +112,8 @@ absl::StatusOr<v1::Gate> ParseGate(absl::string_view text) {
     gate.set_metric(
         std::string(absl::StripAsciiWhitespace(text.substr(0, at))));
     gate.set_comparison(candidate.comparison);
-    const absl::string_view number = absl::StripAsciiWhitespace(
-        text.substr(at + candidate.text.size()));
+    const absl::string_view number =
+        absl::StripAsciiWhitespace(text.substr(at + candidate.text.size()));
     double threshold = 0;
     if (!absl::SimpleAtod(number, &threshold)) {
       const auto bytes = ParseBytes(number);

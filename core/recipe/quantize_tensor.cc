@@ -37,8 +37,7 @@ absl::StatusOr<Array> ToArray(const v1::QuantizeTensorRequest& request) {
   }
   array.rows = shape[0];
   array.cols = shape[1];
-  QUANT_ASSIGN_OR_RETURN(const Nonfinite policy,
-                         NonfiniteOf(request.recipe()));
+  QUANT_ASSIGN_OR_RETURN(const Nonfinite policy, NonfiniteOf(request.recipe()));
   for (int64_t i = 0; i < count; ++i) {
     const float value = request.values(static_cast<int>(i));
     if (std::isfinite(value)) {
@@ -112,11 +111,11 @@ absl::StatusOr<v1::QuantizeTensorResponse> QuantizeTensor(
   MethodScratch scratch;
   TensorStats stats;
   for (int pass = 0; pass < (*method)->ReducePasses(**codec, options); ++pass) {
-    (*method)->Combine(pass,
-                       (*method)->Reduce(pass, **codec, options,
-                                         array.values.data(), array.rows,
-                                         array.cols, stats, scratch),
-                       stats);
+    (*method)->Combine(
+        pass,
+        (*method)->Reduce(pass, **codec, options, array.values.data(),
+                          array.rows, array.cols, stats, scratch),
+        stats);
   }
   CodeTile tile;
   const ErrorSums sums =

@@ -35,8 +35,7 @@ std::string Where(const YAML::Node& node) {
 
 class Converter {
  public:
-  absl::StatusOr<Json> Message(const YAML::Node& node,
-                               const Descriptor& type) {
+  absl::StatusOr<Json> Message(const YAML::Node& node, const Descriptor& type) {
     QUANT_RETURN_IF_ERROR(Count(node));
     if (!node.IsMap()) {
       return InvalidSpec(absl::StrCat(Where(node), ": ", type.name(),
@@ -52,8 +51,7 @@ class Converter {
         return InvalidSpec(
             absl::StrCat(Where(item.first), ": \"", key, "\" is given twice"));
       }
-      QUANT_ASSIGN_OR_RETURN(object[field->name()],
-                             Field(item.second, *field));
+      QUANT_ASSIGN_OR_RETURN(object[field->name()], Field(item.second, *field));
     }
     return object;
   }
@@ -61,8 +59,8 @@ class Converter {
  private:
   absl::Status Count(const YAML::Node& node) {
     if (++nodes_ <= kMaxNodes) return absl::OkStatus();
-    return InvalidSpec(absl::StrCat(Where(node), ": more than ", kMaxNodes,
-                                    " values"));
+    return InvalidSpec(
+        absl::StrCat(Where(node), ": more than ", kMaxNodes, " values"));
   }
 
   static absl::Status UnknownKey(const YAML::Node& at, const std::string& key,
@@ -78,8 +76,8 @@ class Converter {
                              const FieldDescriptor& field) {
     if (!field.is_repeated()) return Single(node, field);
     if (!node.IsSequence()) {
-      return InvalidSpec(absl::StrCat(Where(node), ": \"", field.name(),
-                                      "\" needs a list"));
+      return InvalidSpec(
+          absl::StrCat(Where(node), ": \"", field.name(), "\" needs a list"));
     }
     Json list = Json::array();
     for (const YAML::Node& item : node) {
@@ -130,8 +128,8 @@ class Converter {
       const std::string& name = type.value(i)->name();
       if (name == text || absl::EndsWith(name, "_" + text)) return Json(name);
       if (i > 0) {
-        known.push_back(absl::AsciiStrToLower(
-            name.substr(name.rfind('_') + 1)));
+        known.push_back(
+            absl::AsciiStrToLower(name.substr(name.rfind('_') + 1)));
       }
     }
     return Annotate(UnknownNameError("value", node.Scalar(), known),
@@ -161,7 +159,8 @@ bool IsRecipeFile(const YAML::Node& root) {
 
 absl::StatusOr<v1::RecipeFile> Parse(const YAML::Node& root) {
   if (!root.IsMap()) {
-    return InvalidSpec("recipe file: needs keys and values, e.g. scheme: W4A16");
+    return InvalidSpec(
+        "recipe file: needs keys and values, e.g. scheme: W4A16");
   }
   const bool whole = IsRecipeFile(root);
   Converter converter;
@@ -173,8 +172,8 @@ absl::StatusOr<v1::RecipeFile> Parse(const YAML::Node& root) {
   const auto status = google::protobuf::util::JsonStringToMessage(
       json.dump(-1, ' ', false, Json::error_handler_t::replace), &file);
   if (!status.ok()) {
-    return InvalidSpec(absl::StrCat("recipe file: ",
-                                    std::string(status.message())));
+    return InvalidSpec(
+        absl::StrCat("recipe file: ", std::string(status.message())));
   }
   if (file.has_recipe() && file.outputs_size() > 0) {
     return InvalidSpec("recipe file: give recipe or outputs, not both");

@@ -24,8 +24,7 @@ absl::Status ApplyGranularity(const v1::Recipe& recipe, Scheme& scheme) {
   if (group) {
     if (recipe.group_size() < 1 || recipe.group_size() > kMaxGroupSize) {
       return InvalidSpec(absl::StrCat("group size ", recipe.group_size(),
-                                      "; 1 to ", kMaxGroupSize,
-                                      " are allowed"),
+                                      "; 1 to ", kMaxGroupSize, " are allowed"),
                          field);
     }
     scheme.granularity = Granularity::kGroup;

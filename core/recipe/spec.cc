@@ -138,10 +138,10 @@ absl::StatusOr<OutputRequest> ToOutputRequest(const v1::Output& output) {
   if (!nonfinite.ok()) return in_recipe(nonfinite.status());
   request.nonfinite = *nonfinite;
   if (recipe.max_shard_bytes() < 0) {
-    return InvalidSpec(absl::StrCat("max_shard_bytes ",
-                                    recipe.max_shard_bytes(),
-                                    "; 1 or more, or 0 for the default"),
-                       "recipe.max_shard_bytes");
+    return InvalidSpec(
+        absl::StrCat("max_shard_bytes ", recipe.max_shard_bytes(),
+                     "; 1 or more, or 0 for the default"),
+        "recipe.max_shard_bytes");
   }
   request.max_shard_bytes = recipe.max_shard_bytes();
   request.source_digest = recipe.source_digest();
@@ -169,8 +169,8 @@ absl::StatusOr<v1::JobSpec> CanonicalSpec(const v1::JobSpec& spec) {
       return Annotate(status, "", field + "recipe.");
     }
     if (!names.insert(output.name()).second) {
-      return InvalidSpec(absl::StrCat("two outputs are named \"",
-                                      output.name(), "\"; names are unique"),
+      return InvalidSpec(absl::StrCat("two outputs are named \"", output.name(),
+                                      "\"; names are unique"),
                          field + "name");
     }
   }

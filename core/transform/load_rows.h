@@ -25,8 +25,8 @@ struct LoadResult {
 LoadResult LoadRows(DType dtype, absl::Span<const uint8_t> bytes,
                     Nonfinite policy, absl::Span<float> out);
 
-// The same for weights that are copied: with kZero, elements of `bytes` that are
-// not finite become zero in place.
+// The same for weights that are copied: with kZero, elements of `bytes` that
+// are not finite become zero in place.
 LoadResult ScrubNonfinite(DType dtype, Nonfinite policy,
                           absl::Span<uint8_t> bytes);
 

@@ -56,9 +56,8 @@ void Quantize(benchmark::State& state, const Preset& preset, ScaleRule rule) {
   MethodScratch scratch;
   CodeTile tile;
   for (auto _ : state) {
-    benchmark::DoNotOptimize((*method)->Quantize(**codec, options, {},
-                                                 weights.data(), kRows, kCols,
-                                                 tile, scratch));
+    benchmark::DoNotOptimize((*method)->Quantize(
+        **codec, options, {}, weights.data(), kRows, kCols, tile, scratch));
   }
   state.SetItemsProcessed(state.iterations() * kRows * kCols);
 }

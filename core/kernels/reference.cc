@@ -1,0 +1,70 @@
+#include "core/kernels/reference.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/tensor/float_formats.h"
+
+namespace quant {
+namespace {
+
+// `index` counts from the start of the group: groups fill lanes from 0.
+void Add(int64_t index, float value, float error, LaneSums& sums) {
+  const int64_t lane = index % kVirtualLanes;
+  sums.noise[lane] += static_cast<double>(error) * error;
+  sums.signal[lane] += static_cast<double>(value) * value;
+  sums.max_abs_error = std::max(sums.max_abs_error, std::fabs(error));
+}
+
+}  // namespace
+
+void ReferenceEncodeIntRow(const IntRow& row, const float* x, int8_t* codes,
+                           LaneSums& sums) {
+  for (int64_t i = 0; i < row.n; ++i) {
+    const int64_t group = i / row.group;
+    const float scale = row.scales[group];
+    const int zero = row.zero_points ? row.zero_points[group] : 0;
+    // Beyond +-1024 every code is clamped.
+    const float quotient = std::clamp(x[i] / scale, -1024.0f, 1024.0f);
+    const int q = std::clamp(static_cast<int>(std::nearbyint(quotient)) + zero,
+                             row.q_min, row.q_max);
+    codes[i] = static_cast<int8_t>(q);
+    const float back = static_cast<float>(q - zero) * scale;
+    Add(i % row.group, x[i], back - x[i], sums);
+  }
+}
+
+void ReferenceDecodeIntRow(const IntRow& row, const int8_t* codes, float* out) {
+  for (int64_t i = 0; i < row.n; ++i) {
+    const int64_t group = i / row.group;
+    const int zero = row.zero_points ? row.zero_points[group] : 0;
+    out[i] = static_cast<float>(codes[i] - zero) * row.scales[group];
+  }
+}
+
+void ReferenceEncodeFp8Row(const Fp8Row& row, const float* x, uint8_t* codes,
+                           LaneSums& sums) {
+  const bool e4m3 = row.kind == Fp8Kind::kE4M3;
+  for (int64_t i = 0; i < row.n; ++i) {
+    const float scale = row.scales[i / row.group];
+    const float quotient = x[i] / scale;
+    codes[i] = e4m3 ? F32ToE4m3(quotient) : F32ToE5m2(quotient);
+    const float value = e4m3 ? E4m3ToF32(codes[i]) : E5m2ToF32(codes[i]);
+    Add(i % row.group, x[i], value * scale - x[i], sums);
+  }
+}
+
+void ReferenceEncodeHalfRow(HalfKind kind, const float* x, int64_t n,
+                            uint16_t* out, LaneSums& sums) {
+  for (int64_t i = 0; i < n; ++i) {
+    const bool f16 = kind == HalfKind::kF16;
+    out[i] = f16 ? F32ToF16(x[i]) : F32ToBf16(x[i]);
+    const float back = f16 ? F16ToF32(out[i]) : Bf16ToF32(out[i]);
+    const bool overflow = std::isinf(back);
+    sums.overflow += overflow;
+    sums.underflow += back == 0 && x[i] != 0;
+    Add(i, x[i], overflow ? 0.0f : back - x[i], sums);
+  }
+}
+
+}  // namespace quant
