@@ -4,8 +4,8 @@
 //   pack-quantized    <m>.weight_packed      I32 [O, ceil(I*b/32)]
 //                     <m>.weight_scale       [grid rows, G], type of the source
 //                     <m>.weight_shape       I64 [2] = (O, I)
-//                     <m>.weight_zero_point  I32 [ceil(rows*b/32), G], asym
-//                     only
+//                     <m>.weight_zero_point  if asymmetric:
+//                       I32 [ceil(rows*b/32), G]; I8 [1] for one per tensor
 //   int-, float-, naive-quantized
 //                     <m>.weight             I8 or F8_E4M3 [O, I]
 //                     <m>.weight_scale       as above; [1] for one per tensor

@@ -239,7 +239,8 @@ class Module:
         if self.args["symmetric"]:
             return np.zeros(self.scale_shape(), np.int32)
         stored, shape = self.parts["weight_zero_point"], self.scale_shape()
-        if not packed:
+        # One zero point is stored as it is.
+        if not packed or self.args["strategy"] == "tensor":
             require(
                 stored.dtype == "I8" and stored.shape == shape,
                 f"{self.name}: zeros",

@@ -94,6 +94,11 @@ VARIANTS = {
         None,
         "pack-quantized",
     ),
+    "W4A16_ASYM --group-size tensor": (
+        whole(4, "tensor", False),
+        None,
+        "pack-quantized",
+    ),
     "W4A16_ASYM --symmetric": (group(4), None, "pack-quantized"),
     "W8A8 --group-size tensor": (
         whole(8, "tensor"),

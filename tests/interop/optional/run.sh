@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# run.sh BUILD_DIR: makes an environment with torch and the public
+# compressed-tensors and transformers packages (several GB, build/venv-torch),
+# and loads what quantctl writes with them. What it printed last is kept in
+# transcript.txt.
+set -euo pipefail
+build=$(cd "${1:?usage: run.sh BUILD_DIR}" && pwd)
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../../.." && pwd)
+venv=$root/build/venv-torch
+if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
+  rm -rf "$venv"
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check \
+    --only-binary :all: -r "$here/requirements.txt"
+  cp "$here/requirements.txt" "$venv/requirements.txt"
+fi
+QUANTCTL=$build/client/quantctl HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \
+  PYTHONPATH=$here/.. "$venv/bin/python" -B "$here/load.py"
