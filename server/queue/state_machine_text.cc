@@ -94,7 +94,7 @@ constexpr char kIntro[] =
     R"(# The states of a job
 
 This page is written from the table in `server/queue/state_machine.cc`; a test
-fails when they differ. `test_server_queue --print_job_states` prints it.
+fails when they differ. `QUANT_UPDATE_DOCS=1 test_server_queue` writes it anew.
 
 )";
 
