@@ -58,11 +58,11 @@ struct FinishRequest {
   std::string id;
   std::string lease_token;
   Outcome outcome = Outcome::kSucceeded;
-  std::string reason;  // UPPER_SNAKE for FAILED
-  std::string error;   // serialized google.rpc.Status
-  std::string result;  // serialized quant.worker.v1.AttemptResult
-  std::vector<std::string> artifacts;
-  std::vector<std::string> gates;  // serialized quant.v1.GateResult
+  std::string reason = {};  // UPPER_SNAKE for FAILED
+  std::string error = {};   // serialized google.rpc.Status
+  std::string result = {};  // serialized quant.worker.v1.AttemptResult
+  std::vector<std::string> artifacts = {};
+  std::vector<std::string> gates = {};  // serialized quant.v1.GateResult
   bool journal_advanced = false;   // a journal line was written this attempt
 };
 

@@ -1,0 +1,188 @@
+#include "server/worker/attempt_main.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <stop_token>
+#include <thread>
+
+#include "core/base/error.h"
+#include "core/base/file.h"
+#include "core/base/status_macros.h"
+#include "core/base/thread_pool.h"
+#include "core/pipeline/execute.h"
+#include "core/recipe/recipe.h"
+#include "core/recipe/rpc_status.h"
+#include "quant/worker/v1/attempt.pb.h"
+#include "server/worker/attempt_metrics.h"
+#include "server/worker/attempt_protocol.h"
+
+namespace quant {
+namespace {
+
+using worker::v1::AttemptEvent;
+using worker::v1::AttemptRequest;
+using worker::v1::AttemptResult;
+
+std::atomic<bool> terminated{false};
+void OnTerminate(int) { terminated = true; }
+
+// The server comes first: it must answer while workers fill every core, and it
+// must not be the one that an exhausted machine kills.
+void BeModest() {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  sched_param param{};
+  (void)::sched_setscheduler(0, SCHED_BATCH, &param);
+  (void)::nice(10);
+  const rlimit no_core{0, 0};
+  ::setrlimit(RLIMIT_CORE, &no_core);
+  if (const auto file = File::OpenWrite("/proc/self/oom_score_adj");
+      file.ok()) {
+    (void)file->Append("500");
+  }
+}
+
+// Asks for a stop when the server closes its end or SIGTERM comes.
+class StopWatcher {
+ public:
+  explicit StopWatcher(int fd)
+      : fd_(fd), thread_([this](std::stop_token t) { Watch(t); }) {}
+  std::stop_token token() const { return source_.get_token(); }
+
+ private:
+  void Watch(std::stop_token over) {
+    while (!over.stop_requested() && !source_.stop_requested()) {
+      pollfd item{.fd = fd_, .events = POLLIN | POLLRDHUP, .revents = 0};
+      const int ready = ::poll(&item, 1, 50);
+      if (terminated || (ready > 0 && item.revents != 0)) {
+        source_.request_stop();
+      }
+    }
+  }
+
+  int fd_;
+  std::stop_source source_;
+  std::jthread thread_;
+};
+
+class Attempt {
+ public:
+  explicit Attempt(int fd) : fd_(fd), stop_(fd) {}
+
+  absl::Status Run(const AttemptRequest& request) {
+    const auto started = std::chrono::steady_clock::now();
+    SendStage("PLANNING");
+    QUANT_ASSIGN_OR_RETURN(const auto model, OpenModel(request.source_path()));
+    QUANT_ASSIGN_OR_RETURN(const PlanRequest plan_request,
+                           ToPlanRequest(request.spec(), request.threads()));
+    QUANT_ASSIGN_OR_RETURN(const Plan plan, MakePlan(*model, plan_request));
+    ThreadPool pool(request.threads());
+    ExecuteOptions options{
+        .work_dir = request.work_dir(),
+        .pool = &pool,
+        .stop = stop_.token(),
+        .progress =
+            [this](const ProgressUpdate& update) { SendProgress(update); },
+        .journal = [this](int64_t done) { SendJournal(done); },
+        .sync = !request.no_fsync()};
+    QUANT_ASSIGN_OR_RETURN(const ExecuteResult result,
+                           Execute(*model, plan, options));
+    const std::chrono::duration<double> elapsed =
+        std::chrono::steady_clock::now() - started;
+    AttemptEvent event;
+    *event.mutable_result() =
+        ToAttemptResult(request.spec(), result, elapsed.count());
+    Send(event);
+    return absl::OkStatus();
+  }
+
+  void SendError(const absl::Status& status) {
+    AttemptEvent event;
+    *event.mutable_error() = ToRpcStatus(status);
+    Send(event);
+  }
+
+ private:
+  // A server that is gone ends the attempt by the StopWatcher.
+  void Send(const AttemptEvent& event) {
+    std::lock_guard lock(mutex_);
+    (void)SendMessage(fd_, event);
+  }
+
+  void SendStage(const char* stage) {
+    AttemptEvent event;
+    event.mutable_progress()->set_stage(stage);
+    Send(event);
+  }
+
+  void SendJournal(int64_t done) {
+    AttemptEvent event;
+    event.mutable_journal()->set_tensors_done(done);
+    Send(event);
+  }
+
+  void SendProgress(const ProgressUpdate& update) {
+    AttemptEvent event;
+    v1::Progress& progress = *event.mutable_progress();
+    progress.set_stage(update.stage);
+    progress.set_tensors_done(update.tensors_done);
+    progress.set_tensors_total(update.tensors_total);
+    progress.set_bytes_done(update.bytes_done);
+    progress.set_bytes_total(update.bytes_total);
+    progress.set_tensor(update.tensor);
+    progress.set_tensors_resumed(update.tensors_resumed);
+    progress.set_tensors_redone(update.tensors_redone);
+    if (update.bytes_total > 0) {
+      progress.set_fraction(static_cast<double>(update.bytes_done) /
+                            static_cast<double>(update.bytes_total));
+    }
+    AddEta(update, progress);
+    Send(event);
+  }
+
+  // From the speed of this attempt so far.
+  void AddEta(const ProgressUpdate& update, v1::Progress& progress) {
+    const auto now = std::chrono::steady_clock::now();
+    if (first_bytes_ < 0) {
+      first_bytes_ = update.bytes_done;
+      first_time_ = now;
+    }
+    const std::chrono::duration<double> elapsed = now - first_time_;
+    const double done = static_cast<double>(update.bytes_done - first_bytes_);
+    if (elapsed.count() < 0.5 || done <= 0) return;
+    const double left =
+        static_cast<double>(update.bytes_total - update.bytes_done) *
+        elapsed.count() / done;
+    progress.mutable_eta()->set_seconds(static_cast<int64_t>(left + 0.5));
+  }
+
+  int fd_;
+  StopWatcher stop_;
+  std::mutex mutex_;
+  int64_t first_bytes_ = -1;
+  std::chrono::steady_clock::time_point first_time_;
+};
+
+}  // namespace
+
+int RunAttempt(int fd) {
+  BeModest();
+  ::signal(SIGTERM, OnTerminate);
+  ::signal(SIGINT, SIG_IGN);
+  AttemptRequest request;
+  const auto received = ReceiveMessage(fd, request);
+  if (!received.ok() || !*received) return 1;
+  Attempt attempt(fd);
+  const absl::Status status = attempt.Run(request);
+  if (!status.ok()) attempt.SendError(status);
+  return status.ok() ? 0 : 1;
+}
+
+}  // namespace quant

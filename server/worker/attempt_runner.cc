@@ -1,0 +1,182 @@
+#include "server/worker/attempt_runner.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "core/base/clock.h"
+#include "core/base/error.h"
+#include "server/worker/attempt_protocol.h"
+
+namespace quant {
+namespace {
+
+int64_t Now() { return Clock::System().MonotonicMicros(); }
+
+// Outlives the attempt: a heartbeat may be answered after its end.
+struct LeaseState {
+  std::atomic<int64_t> confirmed{0};
+  std::atomic<bool> lost{false};
+  std::atomic<bool> cancel{false};
+};
+
+class Runner {
+ public:
+  Runner(JobStore& jobs, const JobRecord& job, ChildProcess child,
+         const AttemptTiming& timing, Waker& waker,
+         const std::atomic<bool>& draining)
+      : jobs_(jobs),
+        job_(job),
+        child_(std::move(child)),
+        timing_(timing),
+        waker_(waker),
+        draining_(draining) {
+    lease_->confirmed = Now();
+  }
+
+  AttemptEnd Run(const worker::v1::AttemptRequest& request) {
+    // A change of the job may be a cancellation.
+    const uint64_t subscription = jobs_.Subscribe(
+        job_.id, [lease = lease_, this](const JobStore::Change& change) {
+          if (!change.durable) return;
+          changed_ = true;
+          waker_.Wake();
+        });
+    changed_ = true;  // one may have come before the subscription
+    if (SendMessage(child_.fd(), request).ok()) Loop();
+    jobs_.Unsubscribe(subscription);
+    end_.exit_text = child_.Reap();
+    end_.lease_lost = lease_->lost;
+    return std::move(end_);
+  }
+
+ private:
+  void Loop() {
+    int64_t next_heartbeat = Now() + timing_.heartbeat_micros;
+    while (true) {
+      pollfd items[2] = {{.fd = child_.fd(), .events = POLLIN, .revents = 0},
+                         {.fd = waker_.fd(), .events = POLLIN, .revents = 0}};
+      const int64_t wait = std::clamp<int64_t>(
+          (std::min(next_heartbeat, kill_at_) - Now()) / 1000 + 1, 0, 1000);
+      ::poll(items, 2, static_cast<int>(wait));
+      if (items[1].revents != 0) waker_.Clear();
+      if (items[0].revents != 0 && !ReadEvent()) return;
+      if (Now() >= next_heartbeat) {
+        Heartbeat();
+        next_heartbeat = Now() + timing_.heartbeat_micros;
+      }
+      CheckLease();
+      CheckStop();
+    }
+  }
+
+  // False at the end of the stream.
+  bool ReadEvent() {
+    worker::v1::AttemptEvent event;
+    const absl::StatusOr<bool> received = ReceiveMessage(child_.fd(), event);
+    if (!received.ok() || !*received) return false;
+    switch (event.kind_case()) {
+      case worker::v1::AttemptEvent::kProgress:
+        jobs_.Progress(job_.id, job_.lease_token,
+                       event.progress().SerializeAsString());
+        break;
+      case worker::v1::AttemptEvent::kJournal:
+        end_.journal_advanced = true;
+        break;
+      case worker::v1::AttemptEvent::kResult:
+        end_.result = std::move(*event.mutable_result());
+        break;
+      case worker::v1::AttemptEvent::kError:
+        end_.error = std::move(*event.mutable_error());
+        break;
+      default:
+        break;
+    }
+    return true;
+  }
+
+  void Heartbeat() {
+    jobs_.Heartbeat(
+        job_.id, job_.lease_token,
+        [lease = lease_](absl::StatusOr<JobRecord> answer) {
+          if (answer.ok()) {
+            lease->confirmed = Now();
+            if (answer->state == JobState::kCancelling) {
+              lease->cancel = true;
+            }
+          } else if (GetReason(answer.status()) == Reason::kLeaseLost) {
+            lease->lost = true;
+          }
+        });
+  }
+
+  void CheckLease() {
+    if (Now() - lease_->confirmed > timing_.give_up_micros) {
+      lease_->lost = true;
+    }
+    if (lease_->lost) child_.Kill();
+  }
+
+  void CheckStop() {
+    if (changed_.exchange(false)) {
+      const absl::StatusOr<JobRecord> now = jobs_.Get(job_.id);
+      if (now.ok() && now->state == JobState::kCancelling) {
+        lease_->cancel = true;
+      }
+      if (now.ok() && now->lease_token != job_.lease_token) {
+        lease_->lost = true;
+        child_.Kill();
+      }
+    }
+    const bool cancel = lease_->cancel;
+    if ((cancel || draining_) && !asked_) {
+      asked_ = true;
+      end_.cancel_requested = cancel;
+      end_.drained = !cancel;
+      child_.AskToStop();
+      kill_at_ = Now() + timing_.stop_grace_micros;
+    }
+    if (Now() >= kill_at_) child_.Kill();
+  }
+
+  JobStore& jobs_;
+  const JobRecord& job_;
+  ChildProcess child_;
+  const AttemptTiming& timing_;
+  Waker& waker_;
+  const std::atomic<bool>& draining_;
+  std::shared_ptr<LeaseState> lease_ = std::make_shared<LeaseState>();
+  std::atomic<bool> changed_{false};
+  bool asked_ = false;
+  int64_t kill_at_ = INT64_MAX;
+  AttemptEnd end_;
+};
+
+}  // namespace
+
+Waker::Waker() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+Waker::~Waker() { ::close(fd_); }
+
+void Waker::Wake() {
+  const uint64_t one = 1;
+  (void)!::write(fd_, &one, sizeof(one));
+}
+
+void Waker::Clear() {
+  uint64_t count;
+  (void)!::read(fd_, &count, sizeof(count));
+}
+
+AttemptEnd RunInChild(JobStore& jobs, const JobRecord& job,
+                      const worker::v1::AttemptRequest& request,
+                      ChildProcess child, const AttemptTiming& timing,
+                      Waker& waker, const std::atomic<bool>& draining) {
+  return Runner(jobs, job, std::move(child), timing, waker, draining)
+      .Run(request);
+}
+
+}  // namespace quant

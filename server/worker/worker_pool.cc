@@ -1,0 +1,289 @@
+#include "server/worker/worker_pool.h"
+
+#include <chrono>
+#include <future>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/clock.h"
+#include "core/base/error.h"
+#include "core/base/status_macros.h"
+#include "core/recipe/rpc_status.h"
+#include "server/telemetry/log.h"
+#include "server/worker/outcome.h"
+
+namespace quant {
+namespace {
+
+// Waits for an asynchronous call of the store.
+template <typename Start>
+absl::StatusOr<JobRecord> Await(const Start& start) {
+  std::promise<absl::StatusOr<JobRecord>> promise;
+  auto future = promise.get_future();
+  start([&](absl::StatusOr<JobRecord> answer) {
+    promise.set_value(std::move(answer));
+  });
+  return future.get();
+}
+
+double SecondsSince(int64_t micros) {
+  return static_cast<double>(Clock::System().NowMicros() - micros) * 1e-6;
+}
+
+}  // namespace
+
+WorkerPool::WorkerPool(JobStore& jobs, ArtifactStore& artifacts,
+                       Metrics& metrics, SourceFinder find_source,
+                       WorkerOptions options)
+    : jobs_(jobs),
+      artifacts_(artifacts),
+      metrics_(metrics),
+      find_source_(std::move(find_source)),
+      options_(std::move(options)) {
+  metrics_.workers.SetCapacity(options_.slots);
+  UpdateSlots(0);
+  jobs_.SetClaimableListener([this] {
+    {
+      std::lock_guard lock(mutex_);
+      ++claimable_;
+    }
+    wake_.notify_all();
+  });
+  for (int i = 0; i < options_.slots; ++i) {
+    slots_.push_back(std::make_unique<Slot>());
+    Slot& slot = *slots_.back();
+    slot.thread = std::thread([this, &slot] { Work(slot); });
+  }
+  maintenance_ = std::thread([this] { Maintain(); });
+}
+
+WorkerPool::~WorkerPool() { Drain(); }
+
+void WorkerPool::Drain() {
+  {
+    std::lock_guard lock(mutex_);
+    draining_ = true;
+  }
+  wake_.notify_all();
+  for (auto& slot : slots_) slot->waker.Wake();
+  for (auto& slot : slots_) {
+    if (slot->thread.joinable()) slot->thread.join();
+  }
+  if (maintenance_.joinable()) maintenance_.join();
+  jobs_.SetClaimableListener(nullptr);
+}
+
+void WorkerPool::UpdateSlots(int busy_change) {
+  const int busy = busy_ += busy_change;
+  const int idle = options_.slots - busy;
+  metrics_.workers.SetSlots(draining_ ? 0 : idle, draining_ ? 0 : busy,
+                            draining_ ? busy : 0);
+}
+
+absl::StatusOr<JobRecord> WorkerPool::Claim() {
+  return Await(
+      [&](JobCallback done) { jobs_.Claim(options_.owner, std::move(done)); });
+}
+
+void WorkerPool::Work(Slot& slot) {
+  while (!draining_) {
+    uint64_t seen;
+    {
+      std::lock_guard lock(mutex_);
+      seen = claimable_;
+    }
+    const absl::StatusOr<JobRecord> job = Claim();
+    if (job.ok()) {
+      UpdateSlots(+1);
+      RunJob(slot, *job);
+      UpdateSlots(-1);
+      continue;
+    }
+    std::unique_lock lock(mutex_);
+    wake_.wait_for(lock, std::chrono::microseconds(options_.poll_micros),
+                   [&] { return draining_ || claimable_ != seen; });
+  }
+}
+
+void WorkerPool::Maintain() {
+  std::unique_lock lock(mutex_);
+  while (!draining_) {
+    wake_.wait_for(lock, std::chrono::microseconds(options_.poll_micros),
+                   [&] { return draining_.load(); });
+    if (draining_) return;
+    lock.unlock();
+    const absl::StatusOr<int64_t> expired = jobs_.ExpireLeases();
+    if (expired.ok() && *expired > 0) {
+      metrics_.queue.LeasesExpired(*expired);
+      Log(LogLevel::kWarning, "leases_expired", {{"jobs", *expired}});
+    }
+    lock.lock();
+  }
+}
+
+void WorkerPool::RunJob(Slot& slot, const JobRecord& job) {
+  metrics_.queue.Waited(SecondsSince(std::max(job.create_time, job.run_after)));
+  Log(LogLevel::kInfo, "attempt_started",
+      {{"job", job.id}, {"attempt", job.attempt}});
+  const int64_t started = Clock::System().NowMicros();
+  v1::JobSpec spec;
+  const absl::StatusOr<AttemptEnd> end = RunAttempt(slot, job, spec);
+  if (end.ok() && end->lease_lost) {
+    metrics_.queue.LeaseLost();
+    Log(LogLevel::kWarning, "lease_lost",
+        {{"job", job.id}, {"attempt", job.attempt}});
+    return;
+  }
+  Finish(job,
+         end.ok() ? Settle(job, spec, *end)
+                  : Fail(job, end.status(), /*journal_advanced=*/false),
+         SecondsSince(started));
+}
+
+absl::StatusOr<AttemptEnd> WorkerPool::RunAttempt(Slot& slot,
+                                                  const JobRecord& job,
+                                                  v1::JobSpec& spec) {
+  if (!spec.ParseFromString(job.spec)) {
+    return MakeError(absl::StatusCode::kDataLoss, Reason::kInternal,
+                     "the stored spec can't be read");
+  }
+  worker::v1::AttemptRequest request;
+  request.set_job(job.id);
+  *request.mutable_spec() = spec;
+  QUANT_ASSIGN_OR_RETURN(*request.mutable_source_path(),
+                         find_source_(spec.source()));
+  QUANT_ASSIGN_OR_RETURN(*request.mutable_work_dir(),
+                         artifacts_.WorkDirectory(job.id));
+  request.set_threads(options_.threads_per_job);
+  request.set_no_fsync(!options_.sync);
+  QUANT_ASSIGN_OR_RETURN(ChildProcess child,
+                         ChildProcess::Start(options_.executable));
+  return RunInChild(jobs_, job, request, std::move(child), options_.timing,
+                    slot.waker, draining_);
+}
+
+FinishRequest WorkerPool::Settle(const JobRecord& job, const v1::JobSpec& spec,
+                                 const AttemptEnd& end) {
+  if (end.result) return Succeed(job, spec, end);
+  FinishRequest request{.id = job.id,
+                        .lease_token = job.lease_token,
+                        .journal_advanced = end.journal_advanced};
+  if (end.cancel_requested) {
+    request.outcome = Outcome::kCancelled;
+    return request;
+  }
+  if (end.drained) {
+    request.outcome = Outcome::kDrained;
+    return request;
+  }
+  if (end.error) {
+    return Fail(job, FromRpcStatus(*end.error), end.journal_advanced);
+  }
+  request.outcome = Outcome::kCrashed;
+  const absl::Status crash =
+      MakeError(absl::StatusCode::kUnavailable, Reason::kWorkerCrashed,
+                absl::StrCat("the worker process was ", end.exit_text,
+                             " before it gave a result"));
+  request.reason = std::string(ReasonName(Reason::kWorkerCrashed));
+  request.error = ToRpcStatus(crash).SerializeAsString();
+  return request;
+}
+
+FinishRequest WorkerPool::Fail(const JobRecord& job, const absl::Status& status,
+                               bool journal_advanced) {
+  return {.id = job.id,
+          .lease_token = job.lease_token,
+          .outcome = IsRetryable(status) ? Outcome::kRetryableFailure
+                                         : Outcome::kPermanentFailure,
+          .reason = std::string(ReasonName(GetReason(status))),
+          .error = ToRpcStatus(status).SerializeAsString(),
+          .journal_advanced = journal_advanced};
+}
+
+FinishRequest WorkerPool::Succeed(const JobRecord& job, const v1::JobSpec& spec,
+                                  const AttemptEnd& end) {
+  const worker::v1::AttemptResult& result = *end.result;
+  const absl::Status gates = GateError(result);
+  FinishRequest request{
+      .id = job.id,
+      .lease_token = job.lease_token,
+      .outcome = gates.ok() ? Outcome::kSucceeded : Outcome::kGateFailed,
+      .result = result.SerializeAsString(),
+      .journal_advanced = end.journal_advanced};
+  if (!gates.ok()) {
+    request.reason = std::string(ReasonName(Reason::kGateFailed));
+    request.error = ToRpcStatus(gates).SerializeAsString();
+  }
+  for (const v1::GateResult& verdict : result.gates()) {
+    request.gates.push_back(verdict.SerializeAsString());
+  }
+  for (const worker::v1::OutputResult& output : result.outputs()) {
+    const absl::StatusOr<ArtifactRecord> artifact =
+        artifacts_.Publish(ToPublishRequest(job.id, output, !gates.ok()));
+    if (!artifact.ok()) {
+      return Fail(job, artifact.status(), end.journal_advanced);
+    }
+    request.artifacts.push_back(artifact->id);
+  }
+  Count(result);
+  return request;
+}
+
+void WorkerPool::Count(const worker::v1::AttemptResult& result) {
+  for (const auto& [stage, seconds] : result.stage_seconds()) {
+    metrics_.jobs.Stage(stage, seconds);
+  }
+  const auto metric = [&](const char* name) {
+    const auto it = result.metrics().find(name);
+    return it == result.metrics().end() ? 0 : static_cast<int64_t>(it->second);
+  };
+  metrics_.jobs.TensorsRedone(metric("tensors_redone"));
+  metrics_.jobs.TensorsResumed(metric("tensors_resumed"));
+}
+
+void WorkerPool::Finish(const JobRecord& job, FinishRequest request,
+                        double seconds) {
+  const Outcome outcome = request.outcome;
+  const std::string reason = request.reason;
+  google::rpc::Status error;
+  error.ParseFromString(request.error);
+  const absl::StatusOr<JobRecord> after = Await([&](JobCallback done) {
+    jobs_.Finish(std::move(request), std::move(done));
+  });
+  metrics_.jobs.AttemptEnded(OutcomeName(outcome), reason, seconds);
+  if (!after.ok()) {
+    if (GetReason(after.status()) == Reason::kLeaseLost) {
+      metrics_.queue.LeaseLost();
+    }
+    Log(LogLevel::kWarning, "finish_refused",
+        {{"job", job.id},
+         {"outcome", OutcomeName(outcome)},
+         {"msg", after.status().message()}});
+    return;
+  }
+  Log(LogLevel::kInfo, "attempt_ended",
+      {{"job", job.id},
+       {"attempt", job.attempt},
+       {"outcome", OutcomeName(outcome)},
+       {"state", JobStateName(after->state)},
+       {"reason", reason},
+       {"seconds", seconds},
+       {"msg", error.message()}});
+  if (!IsTerminal(after->state)) return;
+  metrics_.jobs.Completed(JobStateName(after->state), after->state_reason,
+                          after->attempt, SecondsSince(after->create_time));
+  CleanUp(job, outcome);
+}
+
+void WorkerPool::CleanUp(const JobRecord& job, Outcome outcome) {
+  // What a later RetryJob could use is kept; the sweeper knows it by its job.
+  if (outcome == Outcome::kRetryableFailure || outcome == Outcome::kCrashed) {
+    return;
+  }
+  const absl::Status status = artifacts_.RemoveWorkDirectory(job.id);
+  if (status.ok()) return;
+  Log(LogLevel::kWarning, "work_directory_stays",
+      {{"job", job.id}, {"msg", status.message()}});
+}
+
+}  // namespace quant

@@ -1,0 +1,92 @@
+// Claims jobs and runs them, each attempt in a child process. Meets the API
+// only at the queue.
+#ifndef QUANT_SERVER_WORKER_WORKER_POOL_H_
+#define QUANT_SERVER_WORKER_WORKER_POOL_H_
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "quant/v1/job.pb.h"
+#include "server/queue/job_store.h"
+#include "server/store/artifact_store.h"
+#include "server/telemetry/metrics.h"
+#include "server/worker/attempt_runner.h"
+
+namespace quant {
+
+struct WorkerOptions {
+  int slots = 1;  // attempts at the same time; 0: only maintenance
+  int threads_per_job = 1;
+  std::string owner;  // this process's incarnation, for leases
+  std::string executable = "/proc/self/exe";  // run as "attempt --fd N"
+  bool sync = true;
+  AttemptTiming timing;
+  // Between looks for claimable jobs and expired leases.
+  int64_t poll_micros = 5'000'000;
+};
+
+// Where a spec's model lies on this machine (see Planner::ResolveSource).
+using SourceFinder =
+    std::function<absl::StatusOr<std::string>(const v1::Source&)>;
+
+class WorkerPool {
+ public:
+  // Starts claiming. `jobs`, `artifacts` and `metrics` outlive the pool.
+  WorkerPool(JobStore& jobs, ArtifactStore& artifacts, Metrics& metrics,
+             SourceFinder find_source, WorkerOptions options);
+  // Drains.
+  ~WorkerPool();
+
+  // Stops claiming, asks running attempts to stop, and hands their jobs back
+  // without costing an attempt. Returns when all are settled. Idempotent.
+  void Drain();
+
+ private:
+  struct Slot {
+    Waker waker;
+    std::thread thread;
+  };
+
+  void Work(Slot& slot);
+  void Maintain();
+  absl::StatusOr<JobRecord> Claim();
+  void RunJob(Slot& slot, const JobRecord& job);
+  absl::StatusOr<AttemptEnd> RunAttempt(Slot& slot, const JobRecord& job,
+                                        v1::JobSpec& spec);
+  // Publishes and finishes a result.
+  FinishRequest Succeed(const JobRecord& job, const v1::JobSpec& spec,
+                        const AttemptEnd& end);
+  FinishRequest Fail(const JobRecord& job, const absl::Status& status,
+                     bool journal_advanced);
+  FinishRequest Settle(const JobRecord& job, const v1::JobSpec& spec,
+                       const AttemptEnd& end);
+  void Finish(const JobRecord& job, FinishRequest request, double seconds);
+  void CleanUp(const JobRecord& job, Outcome outcome);
+  void Count(const worker::v1::AttemptResult& result);
+  void UpdateSlots(int busy_change);
+
+  JobStore& jobs_;
+  ArtifactStore& artifacts_;
+  Metrics& metrics_;
+  const SourceFinder find_source_;
+  const WorkerOptions options_;
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  uint64_t claimable_ = 0;  // counts hints that something became claimable
+  std::atomic<bool> draining_{false};
+  std::atomic<int> busy_{0};
+  std::vector<std::unique_ptr<Slot>> slots_;
+  std::thread maintenance_;
+};
+
+}  // namespace quant
+
+#endif  // QUANT_SERVER_WORKER_WORKER_POOL_H_
