@@ -72,6 +72,24 @@ absl::StatusOr<ManifestFile> ParseFile(const OrderedJson& item) {
   return file;
 }
 
+absl::StatusOr<ManifestSource> ParseSource(const OrderedJson& item) {
+  if (!item.is_object()) return Malformed("a source is not an object");
+  ManifestSource source;
+  const auto text = [&](const char* key, std::string& out) {
+    const auto it = item.find(key);
+    if (it != item.end() && it->is_string()) out = it->get<std::string>();
+  };
+  text("name", source.name);
+  text("header_xxh3", source.header_digest);
+  text("sha256", source.sha256);
+  const auto size = item.find("size_bytes");
+  if (source.name.empty() || size == item.end() || !size->is_number_integer()) {
+    return Malformed("a source lacks name or size_bytes");
+  }
+  source.size_bytes = size->get<int64_t>();
+  return source;
+}
+
 absl::Status ListFiles(const std::string& root, const std::string& prefix,
                        std::set<std::string>& out) {
   QUANT_ASSIGN_OR_RETURN(const std::vector<DirEntry> entries,
@@ -120,7 +138,9 @@ std::string ManifestToJson(const Manifest& manifest) {
   OrderedJson json;
   json["engine"] = "quantd";
   json["engine_version"] = manifest.engine_version;
-  json["recipe"] = OrderedJson::parse(manifest.recipe_json, nullptr, false);
+  OrderedJson recipe = OrderedJson::parse(manifest.recipe_json, nullptr, false);
+  if (recipe.is_discarded()) recipe = nullptr;
+  json["recipe"] = std::move(recipe);
   json["sources"] = SourcesJson(manifest.sources);
   json["files"] = FilesJson(manifest.files);
   return DumpConfig(json);
@@ -135,6 +155,13 @@ absl::StatusOr<Manifest> ParseManifest(const std::string& text) {
     manifest.engine_version = version->get<std::string>();
   }
   if (json.contains("recipe")) manifest.recipe_json = json["recipe"].dump();
+  if (const auto sources = json.find("sources");
+      sources != json.end() && sources->is_array()) {
+    for (const OrderedJson& item : *sources) {
+      QUANT_ASSIGN_OR_RETURN(ManifestSource source, ParseSource(item));
+      manifest.sources.push_back(std::move(source));
+    }
+  }
   const auto files = json.find("files");
   if (files == json.end() || !files->is_array()) {
     return Malformed("has no list of files");

@@ -39,6 +39,9 @@ class Decider {
       if (roles_[i].is_matrix) module_index_[roles_[i].module] = i;
     }
     for (const auto& [module, index] : module_index_) SettleModule(index);
+    for (int64_t i = 0; i < count; ++i) {
+      if (!roles_[i].is_matrix && decisions_[i].quantized) SettleShapes({i});
+    }
     QUANT_RETURN_IF_ERROR(Refusal());
     return std::move(decisions_);
   }
@@ -87,8 +90,12 @@ class Decider {
     const std::vector<int64_t> parts = PartsOf(index);
     if (parts.front() != index) return;  // settled with its first part
     if (!Agree(parts)) return;
-    if (!decisions_[index].quantized) return;
-    std::string misfit = MisfitOf(parts);
+    if (decisions_[index].quantized) SettleShapes(parts);
+  }
+
+  // `parts` are quantized alike: do all of them fit?
+  void SettleShapes(const std::vector<int64_t>& parts) {
+    const std::string misfit = MisfitOf(parts);
     if (misfit.empty()) return;
     switch (request_.on_mismatch) {
       case OnMismatch::kFail:
@@ -137,8 +144,9 @@ class Decider {
       if (!format_.TakesClass(roles_[part].module_class)) {
         why = absl::StrCat("no loader of format \"", request_.format,
                            "\" reads a quantized ", roles_[part].role);
-      } else if (shape.back() > kMaxRowElements / rows_together) {
-        why = absl::StrCat("rows of ", shape.back(), " elements; at most ",
+      } else if (const int64_t columns = shape.empty() ? 1 : shape.back();
+                 columns > kMaxRowElements / rows_together) {
+        why = absl::StrCat("rows of ", columns, " elements; at most ",
                            kMaxRowElements / rows_together, " are allowed");
       } else if (shape.size() == 2) {
         why = format_.ShapeMisfit(scheme, shape, part == parts.back());

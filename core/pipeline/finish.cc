@@ -4,7 +4,9 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <set>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/artifact/manifest.h"
 #include "core/base/digest.h"
@@ -70,6 +72,25 @@ absl::StatusOr<Digests> WriteEverything(const OutputPlan& plan,
   return digests;
 }
 
+// Removes what is not part of the artifact: a killed attempt may have left
+// temporary files.
+absl::Status RemoveStrays(const std::string& root, const std::string& prefix,
+                          const std::set<std::string>& planned) {
+  QUANT_ASSIGN_OR_RETURN(const std::vector<DirEntry> entries,
+                         ListDirectory(JoinPath(root, prefix)));
+  for (const DirEntry& entry : entries) {
+    const std::string path = JoinPath(prefix, entry.name);
+    if (planned.count(path) > 0) continue;
+    const auto below = planned.lower_bound(absl::StrCat(path, "/"));
+    if (below != planned.end() && absl::StartsWith(*below, path + "/")) {
+      QUANT_RETURN_IF_ERROR(RemoveStrays(root, path, planned));
+    } else {
+      QUANT_RETURN_IF_ERROR(RemoveTree(JoinPath(root, path)));
+    }
+  }
+  return absl::OkStatus();
+}
+
 std::map<std::string, double> MetricsOf(const OutputPlan& plan, int index,
                                         const Journal& journal) {
   ErrorSums total;
@@ -91,7 +112,8 @@ std::map<std::string, double> MetricsOf(const OutputPlan& plan, int index,
       {"overflow_count", static_cast<double>(total.overflow)},
       {"underflow_count", static_cast<double>(total.underflow)},
       {"nonfinite_zeroed", static_cast<double>(zeroed)}};
-  if (std::isfinite(min_sqnr)) {
+  // -inf (weights so large that a code's value is infinite) is a loss, too.
+  if (min_sqnr < std::numeric_limits<double>::infinity()) {
     metrics["min_sqnr_db"] = min_sqnr;
     metrics["sqnr_db"] = total.sqnr_db();
   }
@@ -108,6 +130,9 @@ absl::StatusOr<ExecutedOutput> FinishOutput(
   const OutputPlan& output = plan.outputs[index];
   QUANT_ASSIGN_OR_RETURN(const Digests digests,
                          WriteEverything(output, directory, files, sync));
+  std::set<std::string> planned;
+  for (const PlannedFile& file : output.files) planned.insert(file.path);
+  QUANT_RETURN_IF_ERROR(RemoveStrays(directory, "", planned));
   Manifest manifest = PlannedManifest(model, output);
   for (ManifestFile& file : manifest.files) file.sha256 = digests.at(file.path);
   if (output.request.source_digest) {

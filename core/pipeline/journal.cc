@@ -69,13 +69,13 @@ absl::StatusOr<Journal> Journal::Open(const std::string& path,
                                       bool* fresh) {
   QUANT_ASSIGN_OR_RETURN(File file, File::OpenAppend(path));
   Journal journal(std::move(file));
-  const std::string header =
-      Sealed(absl::StrCat("quant-journal 1 ", fingerprint));
+  std::string header = Sealed(absl::StrCat("quant-journal 1 ", fingerprint));
   QUANT_ASSIGN_OR_RETURN(const std::string text,
                          ReadFile(path, kMaxJournalBytes));
   *fresh = text.compare(0, header.size(), header) != 0;
   if (*fresh) {
-    QUANT_RETURN_IF_ERROR(journal.Start(header));
+    QUANT_RETURN_IF_ERROR(journal.file_.Truncate(0));
+    journal.header_ = std::move(header);
     return journal;
   }
   const int64_t sound = static_cast<int64_t>(header.size()) +
@@ -84,11 +84,6 @@ absl::StatusOr<Journal> Journal::Open(const std::string& path,
     QUANT_RETURN_IF_ERROR(journal.file_.Truncate(sound));
   }
   return journal;
-}
-
-absl::Status Journal::Start(const std::string& header) {
-  QUANT_RETURN_IF_ERROR(file_.Truncate(0));
-  return file_.Append(header);
 }
 
 int64_t Journal::Parse(const std::string& text) {
@@ -133,7 +128,9 @@ bool Journal::ParseLine(const std::string& line) {
 }
 
 absl::Status Journal::Append(const std::string& line) {
-  return file_.Append(Sealed(line));
+  QUANT_RETURN_IF_ERROR(file_.Append(absl::StrCat(header_, Sealed(line))));
+  header_.clear();
+  return absl::OkStatus();
 }
 
 absl::Status Journal::Begin(int tensor) {
@@ -146,10 +143,10 @@ absl::Status Journal::Done(int tensor, const DoneTensor& record) {
       absl::StrCat("done ", tensor, " ", absl::Hex(record.digest), " ",
                    record.outputs.size());
   for (const OutputRecord& output : record.outputs) {
-    absl::StrAppend(
-        &line, " ", Bits(output.sums.noise), " ", Bits(output.sums.signal), " ",
-        Bits(output.sums.max_abs_error), " ", output.sums.overflow, " ",
-        output.sums.underflow, " ", output.zeroed);
+    absl::StrAppend(&line, " ", Bits(output.sums.noise), " ",
+                    Bits(output.sums.signal), " ",
+                    Bits(output.sums.max_abs_error), " ", output.sums.overflow,
+                    " ", output.sums.underflow, " ", output.zeroed);
   }
   QUANT_RETURN_IF_ERROR(Append(line));
   done_[tensor] = record;

@@ -57,13 +57,15 @@ class Journal {
 
  private:
   explicit Journal(File file) : file_(std::move(file)) {}
-  absl::Status Start(const std::string& header);
   // Returns the length of the sound part.
   int64_t Parse(const std::string& text);
   bool ParseLine(const std::string& line);
   absl::Status Append(const std::string& line);
 
   File file_;
+  // Written with the first line: until then an empty journal says that whatever
+  // lies in the work directory is not to be used.
+  std::string header_;
   std::map<int, DoneTensor> done_;
   std::map<int, int64_t> begun_;
 };

@@ -6,6 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/base/error.h"
+#include "core/base/limits.h"
 #include "core/base/status_macros.h"
 #include "core/base/version.h"
 
@@ -40,25 +42,27 @@ absl::StatusOr<std::vector<LayoutFile>> PlaceTensors(
     std::vector<TensorPlan>& tensors, int64_t max_shard_bytes) {
   const std::vector<int> shard = AssignShards(tensors, max_shard_bytes);
   const int count = shard.empty() ? 1 : shard.back() + 1;
+  if (count > kMaxShardsPerModel) {
+    return InvalidSpec(
+        absl::StrCat("max_shard_bytes ", max_shard_bytes, " makes ", count,
+                     " weight files; readers take at most ",
+                     kMaxShardsPerModel),
+        "max_shard_bytes");
+  }
   std::vector<LayoutFile> files(count);
+  std::vector<std::vector<SafetensorsTensor>> lists(count);
   std::vector<std::map<std::string, OutputTensor*>> by_name(count);
   for (size_t i = 0; i < tensors.size(); ++i) {
     for (OutputTensor& output : tensors[i].outputs) {
       by_name[shard[i]][output.name] = &output;
+      lists[shard[i]].push_back(
+          {.name = output.name, .dtype = output.dtype, .shape = output.shape});
     }
   }
   for (int f = 0; f < count; ++f) {
-    std::vector<SafetensorsTensor> list;
-    for (size_t i = 0; i < tensors.size(); ++i) {
-      if (shard[i] != f) continue;
-      for (const OutputTensor& output : tensors[i].outputs) {
-        list.push_back({.name = output.name,
-                        .dtype = output.dtype,
-                        .shape = output.shape});
-      }
-    }
     files[f].path = ShardName(f, count);
-    QUANT_ASSIGN_OR_RETURN(files[f].layout, LayOutSafetensors(std::move(list)));
+    QUANT_ASSIGN_OR_RETURN(files[f].layout,
+                           LayOutSafetensors(std::move(lists[f])));
     for (const SafetensorsTensor& placed : files[f].layout.tensors) {
       OutputTensor& output = *by_name[f][placed.name];
       output.file = f;

@@ -15,6 +15,7 @@ namespace quant {
 // Places the outputs of `tensors` (in the order of the model's tensors): fills
 // file and offset of each, and the layout of the files. A source tensor's
 // outputs stay in one file; files are filled up to `max_shard_bytes` in order.
+// INVALID_ARGUMENT when that makes more files than readers take.
 absl::StatusOr<std::vector<LayoutFile>> PlaceTensors(
     std::vector<TensorPlan>& tensors, int64_t max_shard_bytes);
 

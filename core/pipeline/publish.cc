@@ -14,7 +14,10 @@
 namespace quant {
 namespace {
 
-std::string WithoutTrailingSlashes(std::string path) {
+// The directory that is meant: without trailing slashes, and with "." and links
+// resolved when it is there, so that a rename can replace it.
+absl::StatusOr<std::string> TargetPath(std::string path) {
+  if (PathExists(path)) return ResolvePath(path);
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   return path;
 }
@@ -47,7 +50,7 @@ absl::Status Exchange(const std::string& from, const std::string& to) {
 
 absl::StatusOr<std::string> PrepareOutput(const std::string& output_dir,
                                           bool overwrite) {
-  const std::string path = WithoutTrailingSlashes(output_dir);
+  QUANT_ASSIGN_OR_RETURN(const std::string path, TargetPath(output_dir));
   QUANT_ASSIGN_OR_RETURN(const bool taken, HoldsAnything(path));
   if (taken && !overwrite) return ExistsError(path);
   QUANT_RETURN_IF_ERROR(MakeDirectories(ParentPath(path)));
@@ -58,7 +61,7 @@ absl::Status PublishOutputs(const ExecuteResult& result,
                             const std::string& work_dir,
                             const std::string& output_dir, bool overwrite,
                             bool sync) {
-  const std::string path = WithoutTrailingSlashes(output_dir);
+  QUANT_ASSIGN_OR_RETURN(const std::string path, TargetPath(output_dir));
   const std::string finished = result.outputs.size() == 1
                                    ? result.outputs[0].directory
                                    : JoinPath(work_dir, "outputs");

@@ -51,8 +51,12 @@ bool RuleSet::Matches(int index, const TensorRole& role) const {
   if (rule.scheme && !role.is_matrix) return false;
   const std::string name = FullName(role);
   if (const auto& pattern = patterns_[index]) {
-    return pattern->Match(name, 0, name.size(), re2::RE2::ANCHOR_START, nullptr,
-                          0);
+    const auto matches = [&](const std::string& text) {
+      return pattern->Match(text, 0, text.size(), re2::RE2::ANCHOR_START,
+                            nullptr, 0);
+    };
+    // The module first: "re:.*down_proj$" means the module, as loaders take it.
+    return (!role.module.empty() && matches(role.module)) || matches(name);
   }
   return rule.match == name || rule.match == role.module ||
          rule.match == role.role ||

@@ -41,7 +41,14 @@ void TensorRunner::MarkDone(const TensorJob& job) {
 
 absl::Status TensorRunner::VerifyResumed() {
   std::vector<int> done;
-  for (const auto& [index, record] : journal_.done()) done.push_back(index);
+  for (const auto& [index, record] : journal_.done()) {
+    if (index < 0 || index >= static_cast<int>(plan_.order.size()) ||
+        record.outputs.size() != plan_.outputs.size()) {
+      return MakeError(absl::StatusCode::kInternal, Reason::kInternal,
+                       "the journal does not belong to this plan");
+    }
+    done.push_back(index);
+  }
   std::atomic<size_t> next{0};
   options_.pool->RunOnAll([&](int) {
     TileWorker worker(model_);
