@@ -49,6 +49,21 @@ absl::StatusOr<std::string> CopySideFile(const SideFile& side,
   return sha.Finish();
 }
 
+// Removes what an attempt that died here left: half-written temporaries.
+absl::Status RemoveStrangers(const OutputPlan& plan,
+                             const std::string& directory) {
+  QUANT_ASSIGN_OR_RETURN(const auto entries, ListDirectory(directory));
+  for (const DirEntry& entry : entries) {
+    const bool planned = std::any_of(
+        plan.files.begin(), plan.files.end(),
+        [&](const PlannedFile& file) { return file.path == entry.name; });
+    if (!planned) {
+      QUANT_RETURN_IF_ERROR(RemoveTree(JoinPath(directory, entry.name)));
+    }
+  }
+  return absl::OkStatus();
+}
+
 using Digests = std::map<std::string, std::string>;
 
 absl::StatusOr<Digests> WriteEverything(const OutputPlan& plan,
@@ -128,6 +143,7 @@ absl::StatusOr<ExecutedOutput> FinishOutput(
     std::vector<OutputFile>& files,
     const std::vector<std::string>& source_sha256, bool sync) {
   const OutputPlan& output = plan.outputs[index];
+  QUANT_RETURN_IF_ERROR(RemoveStrangers(output, directory));
   QUANT_ASSIGN_OR_RETURN(const Digests digests,
                          WriteEverything(output, directory, files, sync));
   std::set<std::string> planned;
