@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""kill -9 of the server or of an attempt, at random moments, again and again.
+
+    kill_loop.py BUILD_DIR --bytes 200MB --kills 3 [--seed N]
+
+The job must end SUCCEEDED, with the bytes of a run that nobody disturbed; at
+most one tensor may be done again per kill; and until the end no artifact may be
+listed. Most kills come after a new journal line, so that there is work to lose.
+"""
+
+import argparse
+import os
+import pathlib
+import random
+import signal
+import sys
+import tempfile
+import time
+
+from harness import Build, Failure, Server, digests, require, wait_for
+
+# Slow enough to be hit: the search for scales is most of the work.
+FLAGS = ("--scheme", "W4A16", "--scale", "mse")
+
+
+class KillLoop:
+    def __init__(self, arguments, work):
+        self.random = random.Random(arguments.seed)
+        self.kills = arguments.kills
+        self.work = pathlib.Path(work)
+        self.build = Build(arguments.build)
+        self.build.generate(self.work / "models" / "model", arguments.bytes)
+        self.server = Server(
+            self.build,
+            self.work / "data",
+            self.work / "models",
+            "--threads",
+            "2",
+        )
+        self.counts = {"server": 0, "attempt": 0}
+
+    def tensors_done(self, job):
+        return int(job.get("progress", {}).get("tensorsDone", 0))
+
+    def running(self, name):
+        """The job once it runs; Failure when it is over too early."""
+
+        def check():
+            job = self.server.job(name)
+            state = job["state"]
+            require(
+                state in ("QUEUED", "RUNNING"),
+                f"{state} after {self.counts} kills: {job.get('error')}",
+            )
+            require(not job.get("artifacts"), "an artifact before the end")
+            return state == "RUNNING" and self.server.children() and job
+
+        return wait_for("the job to run", 120, check)
+
+    def wait_for_progress(self, name):
+        begin = self.tensors_done(self.running(name))
+        wait_for(
+            "a journal line",
+            120,
+            lambda: self.tensors_done(self.running(name)) > begin,
+        )
+
+    def kill_once(self, name):
+        if self.random.random() < 0.75:
+            self.wait_for_progress(name)
+        else:
+            self.running(name)
+        time.sleep(self.random.uniform(0, 0.1))  # the random moment itself
+        if self.random.random() < 0.5:
+            self.counts["server"] += 1
+            self.server.kill()
+            self.server.start()
+            return
+        children = self.server.children()
+        if children:
+            self.counts["attempt"] += 1
+            os.kill(children[0], signal.SIGKILL)
+            wait_for(
+                "the attempt to end",
+                30,
+                lambda: children[0] not in self.server.children(),
+            )
+
+    def run(self):
+        self.server.start()
+        name = self.server.submit("model", *FLAGS)
+        while sum(self.counts.values()) < self.kills:
+            self.kill_once(name)
+        out = self.work / "out"
+        self.server.ctl("wait", name, "--timeout", "30m")
+        job = self.server.job(name)
+        require(job["state"] == "SUCCEEDED", f"{job['state']}")
+        self.server.ctl("download", name, "--output", out)
+        self.check(job, out)
+        self.server.stop()
+
+    def check(self, job, out):
+        redone = int(job["metrics"].get("tensors_redone", -1))
+        print(
+            f"killed {self.counts}, attempt {job['attempt']}, "
+            f"{redone} tensors redone",
+            flush=True,
+        )
+        require(0 <= redone <= self.kills, f"{redone} tensors redone")
+        calm = self.work / "calm"
+        self.build.quantize(self.work / "models" / "model", calm, FLAGS)
+        mine, theirs = digests(calm), digests(out)
+        require(mine == theirs, f"bytes differ: {mine} {theirs}")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("build")
+    parser.add_argument("--bytes", default="200MB")
+    parser.add_argument("--kills", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
+    arguments = parser.parse_args()
+    print(f"kill_loop: --seed {arguments.seed}", flush=True)
+    with tempfile.TemporaryDirectory() as work:
+        loop = KillLoop(arguments, work)
+        try:
+            loop.run()
+        except Failure as failure:
+            print(f"FAILED: {failure}\n{loop.server.log()}", file=sys.stderr)
+            sys.exit(1)
+        finally:
+            if loop.server.process and loop.server.process.poll() is None:
+                loop.server.kill()
+    print("ok")
+
+
+if __name__ == "__main__":
+    main()

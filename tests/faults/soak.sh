@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# soak.sh BUILD_DIR: the fault tests at full size. Needs about 25 GB of disk
+# under TMPDIR, and some minutes.
+set -euo pipefail
+build=${1:?usage: soak.sh BUILD_DIR}
+here=$(cd "$(dirname "$0")" && pwd)
+faults() {
+  echo "== $*"
+  python3 -B "$here/$1.py" "$build" "${@:2}"
+}
+faults kill_loop --bytes 2.2GB --kills 20
+faults disk_full
+faults memory
