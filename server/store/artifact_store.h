@@ -22,9 +22,9 @@ struct StoredFile {
 };
 
 struct ArtifactRecord {
-  std::string id;      // 26 characters, sorts by creation
+  std::string id;  // 26 characters, sorts by creation
   std::string job_id;
-  std::string output;  // name of the job's output
+  std::string output;             // name of the job's output
   std::vector<StoredFile> files;  // sorted by path
   int64_t create_time = 0;        // microseconds since the Unix epoch
   bool gate_failed = false;

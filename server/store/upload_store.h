@@ -52,8 +52,8 @@ class UploadStore {
     int64_t committed_size = 0;
     bool complete = false;
   };
-  virtual absl::StatusOr<WriteStatus> QueryBlob(
-      const std::string& upload_id, const std::string& sha256) = 0;
+  virtual absl::StatusOr<WriteStatus> QueryBlob(const std::string& upload_id,
+                                                const std::string& sha256) = 0;
   // A directory that shows the complete upload as its files (hard links).
   // FAILED_PRECONDITION SOURCE_MISSING while something is missing.
   virtual absl::StatusOr<std::string> Directory(const std::string& id) = 0;
