@@ -82,7 +82,7 @@ absl::Status SetModelRoots(ServerConfig& config, const Values& values) {
 }
 
 absl::Status SetWorkers(ServerConfig& config, const Values& values) {
-  QUANT_ASSIGN_OR_RETURN(config.workers, ParseInt(values[0], 1, kMaxWorkers));
+  QUANT_ASSIGN_OR_RETURN(config.workers, ParseInt(values[0], 0, kMaxWorkers));
   return absl::OkStatus();
 }
 
@@ -170,8 +170,9 @@ constexpr Setting kSettings[] = {
      "Directory whose models jobs may name by path; repeatable "
      "(QUANT_MODEL_ROOT: separated by ':')",
      Kind::kList, false, SetModelRoots},
-    {"workers", "Jobs that run at the same time (default 1)", Kind::kValue,
-     false, SetWorkers},
+    {"workers",
+     "Jobs that run at the same time (default 1; 0: none, only serve)",
+     Kind::kValue, false, SetWorkers},
     {"threads", "Threads per job (default: cores / workers)", Kind::kValue,
      false, SetThreads},
     {"memory-limit",
@@ -232,7 +233,8 @@ std::vector<std::string> CheckTogether(ServerConfig& config) {
   }
   if (config.threads == 0) {
     const int cores = static_cast<int>(std::thread::hardware_concurrency());
-    config.threads = std::clamp(cores / config.workers, 1, kMaxThreads);
+    config.threads =
+        std::clamp(cores / std::max(1, config.workers), 1, kMaxThreads);
   }
   if (config.memory_limit_bytes == 0) {
     config.memory_limit_bytes = AvailableMemoryBytes();

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/clock.h"
 #include "core/base/error.h"
+#include "core/base/file.h"
 #include "core/base/status_macros.h"
 #include "core/recipe/rpc_status.h"
 #include "server/telemetry/log.h"
@@ -25,6 +26,10 @@ absl::StatusOr<JobRecord> Await(const Start& start) {
   });
   return future.get();
 }
+
+// In a job's work directory: the AttemptResult of work that is finished.
+constexpr char kResultName[] = "result";
+constexpr int64_t kMaxResultBytes = 64 << 20;
 
 double SecondsSince(int64_t micros) {
   return static_cast<double>(Clock::System().NowMicros() - micros) * 1e-6;
@@ -154,12 +159,31 @@ absl::StatusOr<AttemptEnd> WorkerPool::RunAttempt(Slot& slot,
                          find_source_(spec.source()));
   QUANT_ASSIGN_OR_RETURN(*request.mutable_work_dir(),
                          artifacts_.WorkDirectory(job.id));
+  if (auto result = FinishedBefore(request.work_dir())) {
+    AttemptEnd end;
+    end.result = *std::move(result);
+    return end;
+  }
   request.set_threads(options_.threads_per_job);
   request.set_no_fsync(!options_.sync);
   QUANT_ASSIGN_OR_RETURN(ChildProcess child,
                          ChildProcess::Start(options_.executable));
-  return RunInChild(jobs_, job, request, std::move(child), options_.timing,
-                    slot.waker, draining_);
+  AttemptEnd end = RunInChild(jobs_, job, request, std::move(child),
+                              options_.timing, slot.waker, draining_);
+  if (end.result && !end.lease_lost) {
+    QUANT_RETURN_IF_ERROR(
+        WriteFileAtomically(JoinPath(request.work_dir(), kResultName),
+                            end.result->SerializeAsString(), options_.sync));
+  }
+  return end;
+}
+
+std::optional<worker::v1::AttemptResult> WorkerPool::FinishedBefore(
+    const std::string& work_dir) {
+  const auto bytes = ReadFile(JoinPath(work_dir, kResultName), kMaxResultBytes);
+  worker::v1::AttemptResult result;
+  if (!bytes.ok() || !result.ParseFromString(*bytes)) return std::nullopt;
+  return result;
 }
 
 FinishRequest WorkerPool::Settle(const JobRecord& job, const v1::JobSpec& spec,

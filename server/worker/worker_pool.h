@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -60,6 +61,10 @@ class WorkerPool {
   void RunJob(Slot& slot, const JobRecord& job);
   absl::StatusOr<AttemptEnd> RunAttempt(Slot& slot, const JobRecord& job,
                                         v1::JobSpec& spec);
+  // The result of an attempt that was finished but not published: a crash came
+  // between. It is published as it is, without doing the work again.
+  std::optional<worker::v1::AttemptResult> FinishedBefore(
+      const std::string& work_dir);
   // Publishes and finishes a result.
   FinishRequest Succeed(const JobRecord& job, const v1::JobSpec& spec,
                         const AttemptEnd& end);
