@@ -113,15 +113,16 @@ TEST_F(FlagsTest, AllProblemsAreReportedAtOnceWithTheirOrigin) {
   const std::string file =
       Write("bad.yaml", "\nworkrs: 2\ndrain-timeout: soon\nlisten: [a, b]\n");
   environment_ = {{"QUANT_THREADS", "many"}};
-  const auto line = Parse({"--config", file, "--workers", "0", "--memory-limit",
-                           "12XB", "--model-root", "/no/such", "--log-format",
-                           "xml", "--tls-cert", "/no/cert", "--dta-dir", "x"});
+  const auto line =
+      Parse({"--config", file, "--workers", "-1", "--memory-limit", "12XB",
+             "--model-root", "/no/such", "--log-format", "xml", "--tls-cert",
+             "/no/cert", "--dta-dir", "x"});
   ASSERT_EQ(line.status().code(), absl::StatusCode::kInvalidArgument);
   const std::string message(line.status().message());
   for (const char* part :
        {"bad.yaml:2: unknown setting \"workrs\"; did you mean \"workers\"",
         "bad.yaml:3: drain-timeout: \"soon\"", "bad.yaml:4: listen: given 2",
-        "QUANT_THREADS: \"many\"", "--workers: \"0\"",
+        "QUANT_THREADS: \"many\"", "--workers: \"-1\"",
         "--memory-limit: ", "--model-root: \"/no/such\"",
         "--log-format: \"xml\"", "--tls-cert: can't be read",
         "--dta-dir: unknown argument; did you mean --data-dir",
