@@ -43,16 +43,6 @@ absl::Status Malformed(absl::string_view what) {
                    absl::StrCat(kManifestName, ": ", what));
 }
 
-// A relative path without empty, "." or ".." parts.
-bool IsSafePath(absl::string_view path) {
-  while (true) {
-    const size_t slash = path.find('/');
-    if (!IsPlainFileName(path.substr(0, slash))) return false;
-    if (slash == absl::string_view::npos) return true;
-    path.remove_prefix(slash + 1);
-  }
-}
-
 absl::StatusOr<ManifestFile> ParseFile(const OrderedJson& item) {
   ManifestFile file;
   if (!item.is_object()) return Malformed("a file entry is not an object");
@@ -66,7 +56,7 @@ absl::StatusOr<ManifestFile> ParseFile(const OrderedJson& item) {
   file.path = path->get<std::string>();
   file.size_bytes = size->get<int64_t>();
   file.sha256 = sha->get<std::string>();
-  if (!IsSafePath(file.path) || !IsSha256Hex(file.sha256)) {
+  if (!IsRelativePath(file.path) || !IsSha256Hex(file.sha256)) {
     return Malformed(absl::StrCat("bad entry for \"", file.path, "\""));
   }
   return file;

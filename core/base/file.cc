@@ -17,6 +17,9 @@
 #include "core/base/status_macros.h"
 
 namespace quant {
+namespace {
+constexpr size_t kMaxRelativePathBytes = 512;
+}  // namespace
 
 absl::StatusOr<File> File::Open(const std::string& path, int flags) {
   int fd;
@@ -185,6 +188,16 @@ bool IsPlainFileName(absl::string_view name) {
   return !name.empty() && name != "." && name != ".." &&
          name.find('/') == absl::string_view::npos &&
          name.find('\0') == absl::string_view::npos;
+}
+
+bool IsRelativePath(absl::string_view path) {
+  if (path.empty() || path.size() > kMaxRelativePathBytes) return false;
+  while (true) {
+    const size_t slash = path.find('/');
+    if (!IsPlainFileName(path.substr(0, slash))) return false;
+    if (slash == absl::string_view::npos) return true;
+    path.remove_prefix(slash + 1);
+  }
 }
 
 absl::Status Rename(const std::string& from, const std::string& to) {

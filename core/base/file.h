@@ -99,6 +99,8 @@ std::string JoinPath(absl::string_view directory, absl::string_view name);
 std::string ParentPath(absl::string_view path);
 // Whether `name` is a plain file name: not empty, ".", "..", no '/', no NUL.
 bool IsPlainFileName(absl::string_view name);
+// Whether `path` is 1..512 bytes of plain file names, separated by '/'.
+bool IsRelativePath(absl::string_view path);
 
 }  // namespace quant
 

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/digest.h"
+#include "core/base/file.h"
 #include "server/store/store_id.h"
 
 namespace quant {

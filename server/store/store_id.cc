@@ -2,14 +2,11 @@
 
 #include <openssl/rand.h>
 
-#include "core/base/file.h"
-
 namespace quant {
 namespace {
 
 constexpr char kAlphabet[] = "0123456789abcdefghjkmnpqrstvwxyz";
 constexpr size_t kIdLength = 26;
-constexpr size_t kMaxPathBytes = 512;
 
 }  // namespace
 
@@ -33,16 +30,6 @@ bool IsStoreId(absl::string_view id) {
     if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z'))) return false;
   }
   return true;
-}
-
-bool IsRelativePath(absl::string_view path) {
-  if (path.empty() || path.size() > kMaxPathBytes) return false;
-  while (true) {
-    const size_t slash = path.find('/');
-    if (!IsPlainFileName(path.substr(0, slash))) return false;
-    if (slash == absl::string_view::npos) return true;
-    path.remove_prefix(slash + 1);
-  }
 }
 
 }  // namespace quant

@@ -1,4 +1,4 @@
-// Ids of artifacts and checks of ids and paths that come from outside.
+// Ids of artifacts, and the check of ids that come from outside.
 #ifndef QUANT_SERVER_STORE_STORE_ID_H_
 #define QUANT_SERVER_STORE_STORE_ID_H_
 
@@ -14,8 +14,6 @@ namespace quant {
 std::string NewStoreId(int64_t now_micros);
 // 26 characters of [0-9a-z]: safe as a file name.
 bool IsStoreId(absl::string_view id);
-// Relative, '/'-separated, 1..512 bytes, no empty, "." or ".." parts, no NUL.
-bool IsRelativePath(absl::string_view path);
 
 }  // namespace quant
 
