@@ -8,6 +8,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "client/cli/command.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/interrupt.h"
@@ -25,7 +26,14 @@ constexpr char kFooter[] =
     "infrastructure, 12 gate failed, 130 interrupted.";
 
 int Fail(const absl::Status& status) {
-  std::cerr << "quantctl: " << Printable(status.message());
+  // Lists in messages keep their lines; nothing else that controls a terminal
+  // gets through.
+  std::cerr << "quantctl: ";
+  const char* separator = "";
+  for (absl::string_view line : absl::StrSplit(status.message(), '\n')) {
+    std::cerr << separator << Printable(line);
+    separator = "\n";
+  }
   if (const std::string field = GetField(status); !field.empty()) {
     std::cerr << " (" << Printable(field) << ")";
   }
