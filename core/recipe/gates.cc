@@ -6,6 +6,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "core/base/bytes.h"
 #include "core/base/error.h"
 #include "core/base/limits.h"
@@ -120,6 +121,7 @@ absl::StatusOr<v1::Gate> ParseGate(absl::string_view text) {
       if (!bytes.ok()) return malformed();
       threshold = static_cast<double>(*bytes);
     }
+    if (!std::isfinite(threshold)) return malformed();
     gate.set_threshold(threshold);
     bool known = false;
     for (const std::string& metric : GateMetrics()) {
@@ -140,7 +142,8 @@ std::string GateToString(const v1::Gate& gate) {
       absl::StrAppend(&text, " ", candidate.text);
     }
   }
-  absl::StrAppend(&text, " ", gate.threshold());
+  // Enough digits for any size in bytes.
+  absl::StrAppend(&text, absl::StrFormat(" %.15g", gate.threshold()));
   if (!gate.output().empty()) absl::StrAppend(&text, " (", gate.output(), ")");
   return text;
 }
