@@ -3,7 +3,8 @@
 // conditional on it; ABORTED LEASE_LOST means stop and publish nothing.
 //
 // Writes are asynchronous: `done` is called exactly once, on a thread of the
-// store, after the change is durable (fsync) or has failed. It must not block.
+// store, after the change is durable (fsync) or has failed; after Stop, on the
+// caller's. It must not block, and may call the store, except Stop.
 // Reads are synchronous and may touch the disk: call them from an executor, not
 // from a gRPC callback. Everything is thread-safe.
 //
@@ -44,7 +45,8 @@ enum class Outcome {
   // ATTEMPTS_EXHAUSTED.
   kRetryableFailure,
   // The child died. As kRetryableFailure, but three in a row without a new
-  // journal line are FAILED POISON.
+  // journal line are FAILED POISON, and one that wrote a journal line costs no
+  // attempt: any number of kills ends well as long as each gets somewhere.
   kCrashed,
   // The attempt acknowledged a cancellation.
   kCancelled,
@@ -63,7 +65,7 @@ struct FinishRequest {
   std::string result = {};  // serialized quant.worker.v1.AttemptResult
   std::vector<std::string> artifacts = {};
   std::vector<std::string> gates = {};  // serialized quant.v1.GateResult
-  bool journal_advanced = false;   // a journal line was written this attempt
+  bool journal_advanced = false;  // a journal line was written this attempt
 };
 
 struct ListQuery {
@@ -85,7 +87,8 @@ class JobStore {
  public:
   virtual ~JobStore() = default;
 
-  // Cancels nothing and loses nothing; after it, all calls answer UNAVAILABLE.
+  // Cancels nothing and loses nothing: what was asked before is done and
+  // answered. After it, all calls answer UNAVAILABLE. Not from a callback.
   virtual void Stop() = 0;
 
   // --- callers ---
@@ -106,7 +109,9 @@ class JobStore {
                      JobCallback done) = 0;
   virtual void Delete(const std::string& id, const std::string& etag,
                       JobCallback done) = 0;
-  // Jobs that will be claimed before this queued one.
+  // Jobs that will be claimed before this queued one: those that are due by
+  // creation, then those that wait for a backoff by its end. In memory.
+  // NOT_FOUND JOB_NOT_FOUND when the job does not wait.
   virtual absl::StatusOr<int64_t> QueuePosition(const std::string& id) = 0;
   virtual QueueStats Stats() = 0;
 
@@ -144,7 +149,8 @@ class JobStore {
   virtual uint64_t Subscribe(const std::string& id,
                              std::function<void(const Change&)> listener) = 0;
   virtual void Unsubscribe(uint64_t handle) = 0;
-  // Called after something became claimable (new job, retry, release).
+  // Called after something became claimable (new job, retry, release, end of a
+  // backoff); maybe spuriously. Null takes it away, with Unsubscribe's promise.
   virtual void SetClaimableListener(std::function<void()> listener) = 0;
 };
 

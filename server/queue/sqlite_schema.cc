@@ -115,18 +115,23 @@ absl::Status Create(SqliteDatabase& db) {
   return status;
 }
 
+// Before anything is written: another program's file stays as it is.
+absl::Status CheckOwner(SqliteDatabase& db, const std::string& path) {
+  QUANT_ASSIGN_OR_RETURN(int64_t tables,
+                         QueryInt(db, "SELECT count(*) FROM sqlite_schema"));
+  QUANT_ASSIGN_OR_RETURN(int64_t application,
+                         QueryInt(db, "PRAGMA application_id"));
+  if (tables == 0 || application == kApplicationId) return absl::OkStatus();
+  return Refuse(absl::StrCat(path,
+                             ": is a database of another program, not a "
+                             "queue; name another file"));
+}
+
 // Nothing to migrate yet: the first schema is the only one.
 absl::Status CheckSchema(SqliteDatabase& db, const std::string& path) {
   QUANT_ASSIGN_OR_RETURN(int64_t tables,
                          QueryInt(db, "SELECT count(*) FROM sqlite_schema"));
   if (tables == 0) return Create(db);
-  QUANT_ASSIGN_OR_RETURN(int64_t application,
-                         QueryInt(db, "PRAGMA application_id"));
-  if (application != kApplicationId) {
-    return Refuse(absl::StrCat(path,
-                               ": is a database of another program, not "
-                               "a queue; name another file"));
-  }
   QUANT_ASSIGN_OR_RETURN(
       int64_t version, QueryInt(db, "SELECT max(version) FROM schema_version"));
   if (version > kSqliteSchemaVersion) {
@@ -179,6 +184,7 @@ absl::StatusOr<std::unique_ptr<SqliteDatabase>> OpenSqliteWriter(
   bool check = SizeOf(path) <= kAlwaysCheckBytes || SizeOf(path + "-wal") > 0;
   QUANT_ASSIGN_OR_RETURN(std::unique_ptr<SqliteDatabase> db,
                          SqliteDatabase::Open({.path = path}));
+  QUANT_RETURN_IF_ERROR(CheckOwner(*db, path));
   QUANT_ASSIGN_OR_RETURN(std::string mode,
                          QueryText(*db, "PRAGMA journal_mode=WAL"));
   if (mode != "wal") {
