@@ -66,7 +66,8 @@ run "$quantctl" list
 say "A few of the server's metrics (http://$http/metrics)"
 curl -fsS "http://$http/readyz" >/dev/null || fail "/readyz"
 curl -fsS "http://$http/metrics" >"$work/metrics" || fail "/metrics"
-grep -E '^quant_job' "$work/metrics" | head -12 || fail "no job metrics"
+grep -E '^quant_(jobs|job_duration|queue|tensors|stage|artifact)' "$work/metrics" |
+  grep -v _bucket || fail "no job metrics"
 
 say "SIGTERM: the server drains and ends"
 kill -TERM "$server"

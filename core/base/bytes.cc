@@ -64,10 +64,8 @@ std::string FormatBytes(int64_t bytes) {
     ++unit;
   }
   if (unit == 0) return absl::StrCat(bytes, " B");
-  return absl::StrFormat(value < 9.995   ? "%.2f %s"
-                         : value < 99.95 ? "%.1f %s"
-                                         : "%.0f %s",
-                         value, kNames[unit]);
+  const int decimals = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
+  return absl::StrFormat("%.*f %s", decimals, value, kNames[unit]);
 }
 
 }  // namespace quant

@@ -58,7 +58,7 @@ def refused(server, model, *flags):
     )
     require(done.returncode in (8, 11), f"{done.returncode}: {done.stderr}")
     text = (done.stderr + done.stdout).lower()
-    require("space" in text or "full" in text, f"unclear: {text}")
+    require("disk" in text or "space" in text, f"unclear: {text}")
     require(server.process.poll() is None, "quantd ended: " + server.log())
     server.ctl("health")
 

@@ -51,10 +51,13 @@ bool HasCommentNear(const SourceFile& file, size_t index) {
   return false;
 }
 
-// Whether the line stands in a loop that watches the clock.
+// Whether the line stands in a loop that watches the clock, or is the random
+// moment of a fault.
 bool IsPolling(const SourceFile& file, size_t index) {
-  static const std::regex clock(R"([Pp]oll|[Dd]eadline|now\(\) <)");
-  for (size_t i = index < 6 ? 0 : index - 6; i <= index; ++i) {
+  static const std::regex clock(
+      R"([Pp]oll|[Dd]eadline|now\(\) <|[Rr]andom|SIGKILL)");
+  const size_t last = std::min(index + 1, file.lines.size() - 1);
+  for (size_t i = index < 6 ? 0 : index - 6; i <= last; ++i) {
     if (std::regex_search(file.lines[i], clock)) return true;
   }
   return false;
