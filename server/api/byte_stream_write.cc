@@ -19,6 +19,14 @@ using google::bytestream::WriteResponse;
 constexpr MethodInfo kWrite = {"google.bytestream.ByteStream/Write", Lane::kIo,
                                WhileDraining::kRefused};
 
+// The store knows no requests: what it refuses came in `data`.
+absl::Status OfData(const absl::Status& status) {
+  if (!absl::IsInvalidArgument(status) || !GetField(status).empty()) {
+    return status;
+  }
+  return MakeError(status.code(), GetReason(status), status.message(), "data");
+}
+
 // The blob is committed when the client has closed its half after finish_write,
 // so that data after finish_write is still an error. Bytes stored before an
 // error or a disconnection stay, for a later stream to go on from.
@@ -52,9 +60,8 @@ class WriteStream final
   // Steps on the executor, one at a time.
   void Store() {
     absl::Status status = Accept();
+    if (!status.ok() || writer_->complete()) return Conclude(status);
     std::lock_guard lock(mutex_);
-    if (!status.ok()) return EndLocked(status);
-    if (writer_->complete()) return SucceedLocked();
     ReadLocked();
   }
 
@@ -72,8 +79,8 @@ class WriteStream final
           "write_offset");
     }
     const std::string& data = request_.data();
-    QUANT_RETURN_IF_ERROR(writer_->Append(absl::MakeConstSpan(
-        reinterpret_cast<const uint8_t*>(data.data()), data.size())));
+    QUANT_RETURN_IF_ERROR(OfData(writer_->Append(absl::MakeConstSpan(
+        reinterpret_cast<const uint8_t*>(data.data()), data.size()))));
     finish_seen_ = request_.finish_write();
     return absl::OkStatus();
   }
@@ -104,17 +111,22 @@ class WriteStream final
     if (writer_ == nullptr) {
       status = InvalidSpec("the stream has no message", "resource_name");
     } else if (finish_seen_) {
-      status = writer_->Finish();
+      status = OfData(writer_->Finish());
     }
-    std::lock_guard lock(mutex_);
-    if (!status.ok()) return EndLocked(status);
-    SucceedLocked();
+    Conclude(status);
   }
 
-  void SucceedLocked() {
+  // Gives the blob free before it answers: the client's next call may be
+  // another Write.
+  void Conclude(const absl::Status& status) {
+    const int64_t committed =
+        writer_ == nullptr ? 0 : writer_->committed_size();
+    writer_.reset();
+    std::lock_guard lock(mutex_);
+    // After the end the response may be gone.
     if (ended_) return;
-    response_->set_committed_size(writer_->committed_size());
-    EndLocked(absl::OkStatus());
+    response_->set_committed_size(committed);
+    EndLocked(status);
   }
 
   void TickLocked(int64_t now) override {

@@ -21,6 +21,9 @@ struct Bytes {
   grpc::Status status;
 };
 
+constexpr char kJob1[] = "01m8416xmn36h2xja8g43dzfb0";
+constexpr char kJob2[] = "01m8416xmn36h2xja8g43dzfb1";
+
 std::string Pattern(size_t size) {
   std::string out(size, '\0');
   for (size_t i = 0; i < size; ++i) {
@@ -108,7 +111,7 @@ class ByteStreamTest : public ApiTest {
 TEST_F(ByteStreamTest, ReadsWholeAndInParts) {
   const std::string big = Pattern((3 << 20) + 17);
   const std::string id =
-      Publish("job1", {{"dir/big.bin", big}, {"empty", ""}, {"a", "abc"}});
+      Publish(kJob1, {{"dir/big.bin", big}, {"empty", ""}, {"a", "abc"}});
   const std::string name = "artifacts/" + id + "/files/dir/big.bin";
   Bytes whole = Read(name);
   EXPECT_TRUE(whole.status.ok()) << whole.status.error_message();
@@ -137,8 +140,8 @@ TEST_F(ByteStreamTest, ReadsWholeAndInParts) {
 }
 
 TEST_F(ByteStreamTest, ArtifactsAreListedReadAndDeleted) {
-  const std::string first = Publish("job1", {{"a", "1"}});
-  const std::string second = Publish("job2", {{"a", "22"}, {"b", "3"}});
+  const std::string first = Publish(kJob1, {{"a", "1"}});
+  const std::string second = Publish(kJob2, {{"a", "22"}, {"b", "3"}});
   v1::ListArtifactsRequest request;
   request.set_page_size(1);
   v1::ListArtifactsResponse page;
@@ -157,11 +160,11 @@ TEST_F(ByteStreamTest, ArtifactsAreListedReadAndDeleted) {
   EXPECT_EQ(page.next_page_token(), "");
 
   v1::ListArtifactsRequest of_job;
-  of_job.set_job("jobs/job1");
+  of_job.set_job(std::string("jobs/") + kJob1);
   ASSERT_TRUE(
       artifacts_stub_->ListArtifacts(Context().get(), of_job, &page).ok());
   ASSERT_EQ(page.artifacts_size(), 1);
-  EXPECT_EQ(page.artifacts(0).job(), "jobs/job1");
+  EXPECT_EQ(page.artifacts(0).job(), std::string("jobs/") + kJob1);
 
   v1::DeleteArtifactRequest del;
   del.set_name("artifacts/" + first);
@@ -174,7 +177,7 @@ TEST_F(ByteStreamTest, ArtifactsAreListedReadAndDeleted) {
 
 TEST_F(ByteStreamTest, DamagedBytesAreNeverServedAsGood) {
   const std::string big = Pattern(2 << 20);
-  const std::string id = Publish("job1", {{"w.bin", big}});
+  const std::string id = Publish(kJob1, {{"w.bin", big}});
   // One bit, in the file that the store keeps.
   bool damaged = false;
   for (const auto& entry :
