@@ -11,6 +11,8 @@
 
 namespace quant {
 
+// A connection of its own, that is, not one that an earlier call made: what to
+// use after a stream fell silent, since its connection may be dead for good.
 absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(
     const std::string& target, const ClientOptions& options);
 

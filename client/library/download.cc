@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "client/library/channel.h"
 #include "client/library/errors.h"
 #include "client/library/part_file.h"
 #include "client/library/retry.h"
@@ -21,6 +22,8 @@
 
 namespace quant {
 namespace {
+
+using google::bytestream::ByteStream;
 
 // No call without a deadline; a longer file is taken up where it was.
 constexpr std::chrono::hours kStreamDeadline{1};
@@ -55,7 +58,7 @@ class Downloader {
   Downloader(Client& client, const std::string& directory,
              const TransferOptions& options)
       : client_(client),
-        stub_(client.channel()),
+        stub_(ByteStream::NewStub(client.channel())),
         directory_(directory),
         options_(options) {}
 
@@ -135,6 +138,7 @@ class Downloader {
       if (part.size() == file.size_bytes()) break;
       if (part.size() > before) budget.Reset();
       if (!status.ok() && !MayGoOn(status)) return status;
+      if (absl::IsCancelled(status)) QUANT_RETURN_IF_ERROR(Reconnect());
       QUANT_RETURN_IF_ERROR(budget.Wait(
           status.ok() ? absl::UnavailableError(absl::StrCat(
                             "server ", client_.target(), ": ", file.path(),
@@ -151,6 +155,13 @@ class Downloader {
            absl::IsDeadlineExceeded(status);
   }
 
+  absl::Status Reconnect() {
+    QUANT_ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel,
+                           OpenChannel(client_.target(), client_.options()));
+    stub_ = ByteStream::NewStub(channel);
+    return absl::OkStatus();
+  }
+
   absl::Status ReceiveStream(const v1::ArtifactFile& file, PartFile& part) {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + kStreamDeadline);
@@ -159,7 +170,7 @@ class Downloader {
     request.set_read_offset(part.size());
     StreamGuard guard(&context, options_.silence, options_.stop);
     ++report_.streams;
-    auto reader = stub_.Read(&context, request);
+    auto reader = stub_->Read(&context, request);
     google::bytestream::ReadResponse message;
     absl::Status local;
     while (local.ok() && reader->Read(&message)) {
@@ -185,7 +196,7 @@ class Downloader {
   }
 
   Client& client_;
-  google::bytestream::ByteStream::Stub stub_;
+  std::unique_ptr<ByteStream::Stub> stub_;
   const std::string directory_;
   const TransferOptions& options_;
   DownloadReport report_;

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/library/channel.h"
 #include "client/library/errors.h"
 #include "client/library/retry.h"
 #include "client/library/stream_guard.h"
@@ -20,6 +22,7 @@
 namespace quant {
 namespace {
 
+using google::bytestream::ByteStream;
 using google::bytestream::QueryWriteStatusRequest;
 using google::bytestream::QueryWriteStatusResponse;
 using google::bytestream::WriteRequest;
@@ -41,7 +44,7 @@ class Uploader {
   Uploader(Client& client, const TransferOptions& options)
       : client_(client),
         models_(client.channel()),
-        bytes_(client.channel()),
+        bytes_(ByteStream::NewStub(client.channel())),
         options_(options) {}
 
   absl::StatusOr<UploadReport> Run(const std::string& path) {
@@ -133,8 +136,16 @@ class Uploader {
                          absl::IsCancelled(status) ||
                          absl::IsDeadlineExceeded(status);
       if (!again) return status;
+      if (absl::IsCancelled(status)) QUANT_RETURN_IF_ERROR(Reconnect());
       QUANT_RETURN_IF_ERROR(budget.Wait(status, options_.stop));
     }
+  }
+
+  absl::Status Reconnect() {
+    QUANT_ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel,
+                           OpenChannel(client_.target(), client_.options()));
+    bytes_ = ByteStream::NewStub(channel);
+    return absl::OkStatus();
   }
 
   // Asks how far the server is and sends the rest. OK: the blob is complete.
@@ -146,7 +157,7 @@ class Uploader {
     query.set_resource_name(file.resource_name());
     QueryWriteStatusResponse at;
     QUANT_RETURN_IF_ERROR(StatusFromGrpc(
-        bytes_.QueryWriteStatus(&context, query, &at), client_.target()));
+        bytes_->QueryWriteStatus(&context, query, &at), client_.target()));
     if (at.complete()) return absl::OkStatus();
     const int64_t offset = at.committed_size();
     if (offset < 0 || offset > file.size_bytes()) {
@@ -167,7 +178,7 @@ class Uploader {
     StreamGuard guard(&context, options_.silence, options_.stop);
     ++report_.streams;
     WriteResponse response;
-    auto writer = bytes_.Write(&context, &response);
+    auto writer = bytes_->Write(&context, &response);
     const absl::Status read = WriteAll(file, local, offset, *writer, guard);
     if (!read.ok()) context.TryCancel();
     const grpc::Status status = writer->Finish();
@@ -224,7 +235,7 @@ class Uploader {
 
   Client& client_;
   v1::ModelService::Stub models_;
-  google::bytestream::ByteStream::Stub bytes_;
+  std::unique_ptr<ByteStream::Stub> bytes_;
   const TransferOptions& options_;
   v1::CreateUploadRequest request_;
   std::map<std::string, Source> sources_;  // by SHA-256

@@ -1,10 +1,12 @@
 #include "client/library/watch.h"
 
+#include <memory>
 #include <optional>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/library/channel.h"
 #include "client/library/errors.h"
 #include "client/library/retry.h"
 #include "client/library/stream_guard.h"
@@ -36,7 +38,7 @@ class Watcher {
         name_(name),
         options_(options),
         callback_(callback),
-        stub_(client.channel()),
+        stub_(v1::JobService::NewStub(client.channel())),
         budget_(client.options().retry_for),
         sequence_(options.after_sequence) {}
 
@@ -66,6 +68,11 @@ class Watcher {
     const bool cut = status.ok() || IsTransient(status) ||
                      absl::IsCancelled(status) || absl::IsAborted(status);
     if (!cut) return status;
+    if (absl::IsCancelled(status)) {
+      QUANT_ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel,
+                             OpenChannel(client_.target(), client_.options()));
+      stub_ = v1::JobService::NewStub(channel);
+    }
     const absl::Status error =
         IsTransient(status)
             ? status
@@ -83,7 +90,7 @@ class Watcher {
     request.set_name(name_);
     request.set_after_sequence(sequence_);
     StreamGuard guard(&context, options_.silence, options_.stop);
-    auto reader = stub_.WatchJob(&context, request);
+    auto reader = stub_->WatchJob(&context, request);
     WatchJobResponse message;
     while (reader->Read(&message)) {
       guard.Touch();
@@ -109,7 +116,7 @@ class Watcher {
   const std::string name_;
   const WatchOptions& options_;
   const WatchCallback& callback_;
-  v1::JobService::Stub stub_;
+  std::unique_ptr<v1::JobService::Stub> stub_;
   RetryBudget budget_;
   int64_t sequence_;
   std::optional<v1::Job> final_;
