@@ -59,7 +59,7 @@ TEST_F(PublishTest, MakesTheDirectoryAndLeavesNothingElse) {
 
 TEST_F(PublishTest, TakesAnEmptyDirectorySlashesAndMissingParents) {
   fs::create_directories(dir_ / "out");
-  ASSERT_TRUE(Publish(dir_ / "out///").ok());
+  ASSERT_TRUE(Publish((dir_ / "out") + std::string(3, '/')).ok());
   ExpectArtifact(dir_ / "out");
   ASSERT_TRUE(Publish(dir_ / "deep/er/out").ok());
   ExpectArtifact(dir_ / "deep/er/out");
