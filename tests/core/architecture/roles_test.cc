@@ -106,11 +106,11 @@ TEST(ModelConfig, ReadsWhatMatters) {
 }
 
 TEST(ModelConfig, SeesEveryKindOfQuantization) {
-  for (
-      const char* text :
-      {R"({"quantization_config": {"quant_method": "gptq"}})",
-       R"({"compression_config": {"quant_method": "gptq"}})",
-       R"({"text_config": {"quantization_config": {"quant_method": "gptq"}}})"}) {
+  for (const char* text :
+       {R"({"quantization_config": {"quant_method": "gptq"}})",
+        R"({"compression_config": {"quant_method": "gptq"}})",
+        R"({"text_config":
+            {"quantization_config": {"quant_method": "gptq"}}})"}) {
     EXPECT_EQ(ParseModelConfig(text)->quant_method, "gptq") << text;
   }
   EXPECT_EQ(ParseModelConfig(R"({"quantization_config": {}})")->quant_method,

@@ -19,9 +19,12 @@ class PublishTest : public ::testing::Test {
  protected:
   void SetUp() override { WriteModel(dir_ / "model", LlamaTensors(128, 128)); }
 
-  absl::Status Publish(const std::string& output, bool overwrite = false,
-                       std::vector<OutputRequest> outputs = {
-                           Request("W4A16")}) {
+  absl::Status Publish(const std::string& output, bool overwrite = false) {
+    return PublishAll(output, overwrite, {Request("W4A16")});
+  }
+
+  absl::Status PublishAll(const std::string& output, bool overwrite,
+                          const std::vector<OutputRequest>& outputs) {
     const auto work = PrepareOutput(output, overwrite);
     if (!work.ok()) return work.status();
     const auto result =
@@ -116,7 +119,8 @@ TEST_F(PublishTest, OverwriteReplacesTheWhole) {
 
 TEST_F(PublishTest, SeveralOutputsAreFoldersByName) {
   ASSERT_TRUE(
-      Publish(dir_ / "out", false, {Request("W4A16"), Request("W8A8")}).ok());
+      PublishAll(dir_ / "out", false, {Request("W4A16"), Request("W8A8")})
+          .ok());
   ExpectArtifact(dir_ / "out/W4A16");
   ExpectArtifact(dir_ / "out/W8A8");
   ExpectOnly({"out"});
