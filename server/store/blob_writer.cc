@@ -50,7 +50,8 @@ class LocalBlobWriter final : public BlobWriter {
       return MakeError(
           absl::StatusCode::kInvalidArgument, Reason::kOffsetInvalid,
           absl::StrCat("blob ", target_.sha256, ": ", committed_, " + ", count,
-                       " bytes; ", target_.size_bytes, " were declared"));
+                       " bytes; ", target_.size_bytes, " were declared"),
+          "data");
     }
     QUANT_RETURN_IF_ERROR(file_.WriteAt(committed_, bytes));
     sha_.Update(bytes);
@@ -65,11 +66,12 @@ class LocalBlobWriter final : public BlobWriter {
       QUANT_RETURN_IF_ERROR(file_.Truncate(0));
       const int64_t received = std::exchange(committed_, 0);
       sha_ = Sha256();
-      return MakeError(
-          absl::StatusCode::kInvalidArgument, Reason::kDigestMismatch,
-          absl::StrCat("blob ", target_.sha256, ": received ", received,
-                       " bytes with SHA-256 ", found, "; ", target_.size_bytes,
-                       " were declared"));
+      return MakeError(absl::StatusCode::kInvalidArgument,
+                       Reason::kDigestMismatch,
+                       absl::StrCat("blob ", target_.sha256, ": received ",
+                                    received, " bytes with SHA-256 ", found,
+                                    "; ", target_.size_bytes, " were declared"),
+                       "data");
     }
     if (target_.sync) QUANT_RETURN_IF_ERROR(file_.Sync());
     QUANT_RETURN_IF_ERROR(Rename(target_.incoming, target_.finished));
@@ -98,7 +100,7 @@ class StoredBlob final : public BlobWriter {
   absl::Status Append(absl::Span<const uint8_t> bytes) override {
     if (bytes.empty()) return absl::OkStatus();
     return MakeError(absl::StatusCode::kInvalidArgument, Reason::kOffsetInvalid,
-                     "the blob is complete already");
+                     "the blob is complete already", "data");
   }
   absl::Status Finish() override { return absl::OkStatus(); }
 

@@ -10,6 +10,7 @@
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
+#include "server/store/artifact_files.h"
 #include "server/store/artifact_record.h"
 #include "server/store/store_id.h"
 
@@ -36,47 +37,6 @@ class LocalReader final : public ArtifactFileReader {
   File file_;
   int64_t size_;
 };
-
-// All regular files below `root`, relative, with their sizes.
-absl::Status ListTree(const std::string& root, const std::string& prefix,
-                      std::map<std::string, int64_t>& out) {
-  QUANT_ASSIGN_OR_RETURN(const auto entries,
-                         ListDirectory(JoinPath(root, prefix)));
-  for (const DirEntry& entry : entries) {
-    const std::string path =
-        prefix.empty() ? entry.name : JoinPath(prefix, entry.name);
-    if (entry.is_directory) {
-      QUANT_RETURN_IF_ERROR(ListTree(root, path, out));
-    } else {
-      out[path] = entry.size_bytes;
-    }
-  }
-  return absl::OkStatus();
-}
-
-// The directory holds the promised files, as long as promised, and no others.
-absl::Status CheckFiles(const std::string& directory,
-                        const std::vector<StoredFile>& files) {
-  std::map<std::string, int64_t> found;
-  QUANT_RETURN_IF_ERROR(ListTree(directory, "", found));
-  const auto mismatch = [](const std::string& what) {
-    return MakeError(absl::StatusCode::kDataLoss, Reason::kDigestMismatch,
-                     what);
-  };
-  for (const StoredFile& file : files) {
-    const auto it = found.find(file.path);
-    if (it == found.end()) {
-      return mismatch(absl::StrCat(file.path, ": promised but not there"));
-    }
-    if (it->second != file.size_bytes) {
-      return mismatch(absl::StrCat(file.path, ": is ", it->second, " bytes; ",
-                                   file.size_bytes, " were promised"));
-    }
-    found.erase(it);
-  }
-  if (found.empty()) return absl::OkStatus();
-  return mismatch(absl::StrCat(found.begin()->first, ": was not promised"));
-}
 
 class LocalArtifactStore final : public ArtifactStore {
  public:
@@ -118,19 +78,21 @@ class LocalArtifactStore final : public ArtifactStore {
       return InvalidSpec(absl::StrCat("output name \"", request.output, "\""));
     }
     std::lock_guard publishing(publish_mutex_);
+    const bool ours =
+        IsBelow(request.directory, JoinPath(Path("work"), request.job_id));
     if (auto known = Find(request.job_id, request.output); known.ok()) {
-      QUANT_RETURN_IF_ERROR(RemoveTree(request.directory));
+      if (ours) QUANT_RETURN_IF_ERROR(RemoveTree(request.directory));
       return known;
     }
-    QUANT_RETURN_IF_ERROR(CheckFiles(request.directory, request.files));
-    ArtifactRecord record{.id = NewStoreId(options_.clock->NowMicros()),
-                          .job_id = request.job_id,
-                          .output = request.output,
-                          .files = std::move(request.files),
-                          .create_time = options_.clock->NowMicros(),
-                          .gate_failed = request.gate_failed};
-    std::sort(record.files.begin(), record.files.end(),
-              [](const auto& a, const auto& b) { return a.path < b.path; });
+    if (!ours) {
+      return MakeError(absl::StatusCode::kFailedPrecondition,
+                       Reason::kSourceNotAllowed,
+                       absl::StrCat(request.directory,
+                                    ": is not below the job's work directory"));
+    }
+    QUANT_RETURN_IF_ERROR(CheckArtifactFiles(request.directory, request.files));
+    const std::string directory = request.directory;
+    const ArtifactRecord record = NewRecord(std::move(request));
     const std::string staging = JoinPath(
         Path("incoming"), absl::StrCat(record.job_id, ".", record.output));
     QUANT_RETURN_IF_ERROR(RemoveTree(staging));
@@ -138,8 +100,7 @@ class LocalArtifactStore final : public ArtifactStore {
     QUANT_RETURN_IF_ERROR(WriteFileAtomically(JoinPath(staging, kRecordName),
                                               ArtifactRecordToJson(record),
                                               options_.sync));
-    QUANT_RETURN_IF_ERROR(
-        Rename(request.directory, JoinPath(staging, "files")));
+    QUANT_RETURN_IF_ERROR(Rename(directory, JoinPath(staging, "files")));
     QUANT_RETURN_IF_ERROR(MoveIn(staging, record));
     Remember(record);
     return record;
@@ -156,14 +117,12 @@ class LocalArtifactStore final : public ArtifactStore {
                                                    const std::string& before_id,
                                                    int limit) override {
     std::lock_guard lock(mutex_);
+    if (!job_id.empty()) return ListJobLocked(job_id, before_id, limit);
     std::vector<ArtifactRecord> out;
     auto it =
         before_id.empty() ? records_.end() : records_.lower_bound(before_id);
     while (it != records_.begin() && static_cast<int>(out.size()) < limit) {
-      --it;
-      if (job_id.empty() || it->second.job_id == job_id) {
-        out.push_back(it->second);
-      }
+      out.push_back((--it)->second);
     }
     return out;
   }
@@ -173,37 +132,48 @@ class LocalArtifactStore final : public ArtifactStore {
     QUANT_ASSIGN_OR_RETURN(const ArtifactRecord record, Get(id));
     for (const StoredFile& file : record.files) {
       if (file.path != path) continue;
-      QUANT_ASSIGN_OR_RETURN(
-          File opened,
-          File::OpenRead(
-              JoinPath(Path("artifacts"), absl::StrCat(id, "/files/", path))));
-      QUANT_ASSIGN_OR_RETURN(const int64_t size, opened.Size());
+      absl::StatusOr<File> opened = File::OpenRead(
+          JoinPath(Path("artifacts"), absl::StrCat(id, "/files/", path)));
+      // It may have been deleted since; otherwise the file is lost.
+      if (!opened.ok() && !Get(id).ok()) return NotFound(id);
+      if (absl::IsNotFound(opened.status())) {
+        return MakeError(absl::StatusCode::kDataLoss, Reason::kDigestMismatch,
+                         absl::StrCat(path, ": is gone"));
+      }
+      if (!opened.ok()) return opened.status();
+      QUANT_ASSIGN_OR_RETURN(const int64_t size, opened->Size());
       if (size != file.size_bytes) {
         return MakeError(absl::StatusCode::kDataLoss, Reason::kDigestMismatch,
                          absl::StrCat(path, ": is ", size, " bytes; ",
                                       file.size_bytes, " were published"));
       }
-      return std::make_unique<LocalReader>(std::move(opened), size);
+      return std::make_unique<LocalReader>(*std::move(opened), size);
     }
     return NotFound(absl::StrCat(id, "/", path));
   }
 
   absl::Status Delete(const std::string& id) override {
+    const std::string trash = JoinPath(Path("trash"), id);
     {
       std::lock_guard lock(mutex_);
       const auto it = records_.find(id);
       if (it == records_.end()) return NotFound(id);
+      // Open files stay readable; the name is gone at once.
+      const absl::Status moved = Rename(JoinPath(Path("artifacts"), id), trash);
+      if (!moved.ok() && !absl::IsNotFound(moved)) return moved;
+      used_bytes_ -= BytesOf(it->second);
       by_output_.erase({it->second.job_id, it->second.output});
       records_.erase(it);
     }
-    // Open files stay readable; the name is gone at once.
-    const std::string trash = JoinPath(Path("trash"), id);
-    QUANT_RETURN_IF_ERROR(Rename(JoinPath(Path("artifacts"), id), trash));
-    return RemoveTree(trash);
+    if (options_.sync) QUANT_RETURN_IF_ERROR(SyncDirectory(Path("artifacts")));
+    // What can't be removed now is the sweeper's.
+    RemoveTree(trash).IgnoreError();
+    return absl::OkStatus();
   }
 
   absl::StatusOr<int64_t> Sweep(
       const std::vector<std::string>& keep_job_ids) override {
+    std::lock_guard publishing(publish_mutex_);
     const std::set<std::string> keep(keep_job_ids.begin(), keep_job_ids.end());
     int64_t freed = 0;
     for (const char* name : {"work", "incoming", "trash"}) {
@@ -211,9 +181,7 @@ class LocalArtifactStore final : public ArtifactStore {
       for (const DirEntry& entry : entries) {
         if (name == std::string("work") && keep.count(entry.name) > 0) continue;
         const std::string path = JoinPath(Path(name), entry.name);
-        std::map<std::string, int64_t> files;
-        QUANT_RETURN_IF_ERROR(ListTree(path, "", files));
-        for (const auto& [file, size] : files) freed += size;
+        freed += TreeBytes(path);
         QUANT_RETURN_IF_ERROR(RemoveTree(path));
       }
     }
@@ -224,7 +192,7 @@ class LocalArtifactStore final : public ArtifactStore {
 
   absl::StatusOr<int64_t> UsedBytes() override {
     std::lock_guard lock(mutex_);
-    return used_bytes_locked();
+    return used_bytes_;
   }
 
  private:
@@ -268,23 +236,60 @@ class LocalArtifactStore final : public ArtifactStore {
     const std::string staging = JoinPath(Path("incoming"), name);
     const auto record = ReadRecord(staging);
     if (!record.ok()) return;
-    if (!CheckFiles(JoinPath(staging, "files"), record->files).ok()) return;
+    if (!CheckArtifactFiles(JoinPath(staging, "files"), record->files).ok())
+      return;
     (void)MoveIn(staging, *record);
   }
 
   void Remember(ArtifactRecord record) {
     std::lock_guard lock(mutex_);
+    latest_micros_ = std::max(latest_micros_, record.create_time);
+    used_bytes_ += BytesOf(record);
     by_output_[{record.job_id, record.output}] = record.id;
     std::string id = record.id;
     records_[std::move(id)] = std::move(record);
   }
 
-  int64_t used_bytes_locked() const {
-    int64_t used = 0;
-    for (const auto& [id, record] : records_) {
-      for (const StoredFile& file : record.files) used += file.size_bytes;
+  static int64_t BytesOf(const ArtifactRecord& record) {
+    int64_t bytes = 0;
+    for (const StoredFile& file : record.files) bytes += file.size_bytes;
+    return bytes;
+  }
+
+  // Ids ascend even when the clock stands still or goes back. Under
+  // publish_mutex_.
+  ArtifactRecord NewRecord(PublishRequest request) {
+    constexpr int64_t kIdResolutionMicros = 1000;
+    int64_t now = options_.clock->NowMicros();
+    {
+      std::lock_guard lock(mutex_);
+      now = std::max(now, latest_micros_ + kIdResolutionMicros);
     }
-    return used;
+    ArtifactRecord record{.id = NewStoreId(now),
+                          .job_id = std::move(request.job_id),
+                          .output = std::move(request.output),
+                          .files = std::move(request.files),
+                          .create_time = now,
+                          .gate_failed = request.gate_failed};
+    std::sort(record.files.begin(), record.files.end(),
+              [](const auto& a, const auto& b) { return a.path < b.path; });
+    return record;
+  }
+
+  std::vector<ArtifactRecord> ListJobLocked(const std::string& job_id,
+                                            const std::string& before_id,
+                                            int limit) const {
+    std::vector<ArtifactRecord> out;
+    for (auto it = by_output_.lower_bound({job_id, ""});
+         it != by_output_.end() && it->first.first == job_id; ++it) {
+      if (before_id.empty() || it->second < before_id) {
+        out.push_back(records_.at(it->second));
+      }
+    }
+    std::sort(out.begin(), out.end(),
+              [](const auto& a, const auto& b) { return a.id > b.id; });
+    if (static_cast<int>(out.size()) > limit) out.resize(std::max(limit, 0));
+    return out;
   }
 
   const std::string root_;
@@ -293,6 +298,8 @@ class LocalArtifactStore final : public ArtifactStore {
   std::mutex mutex_;          // guards what follows
   std::map<std::string, ArtifactRecord> records_;
   std::map<std::pair<std::string, std::string>, std::string> by_output_;
+  int64_t used_bytes_ = 0;
+  int64_t latest_micros_ = 0;  // of the newest record
 };
 
 }  // namespace
