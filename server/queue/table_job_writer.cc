@@ -130,7 +130,9 @@ void TableJobStore::Publish(Batch batch, std::vector<absl::Status> answers) {
   tasks.reserve(batch.size());
   for (size_t i = 0; i < batch.size(); ++i) {
     tasks.push_back([done = std::move(batch[i].done),
-                     answer = std::move(answers[i])] { done(answer); });
+                     answer = std::move(answers[i])]() mutable {
+      done(std::move(answer));
+    });
   }
   feed_.Post(std::move(tasks));
   for (const std::string& id : commands_->changed()) feed_.NotifyDurable(id);
