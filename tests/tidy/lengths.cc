@@ -1,4 +1,4 @@
-#include <array>
+#include <algorithm>
 #include <map>
 #include <regex>
 
@@ -75,7 +75,15 @@ bool EndsStatement(const std::string& code) {
 
 int FirstLineOfStatement(const std::vector<std::string>& code, int open) {
   int first = open;
-  while (first > 0 && !EndsStatement(code[first - 1])) --first;
+  int unclosed = 0;  // ')' whose '(' is further up: braces there are values
+  const auto add = [&](const std::string& line) {
+    unclosed += static_cast<int>(std::count(line.begin(), line.end(), ')'));
+    unclosed -= static_cast<int>(std::count(line.begin(), line.end(), '('));
+  };
+  add(code[first]);
+  while (first > 0 && (unclosed > 0 || !EndsStatement(code[first - 1]))) {
+    add(code[--first]);
+  }
   return first;
 }
 

@@ -118,6 +118,11 @@ const int kValues[] = {
     2,
 };
 
+int Defaults(int a, std::vector<int> b = {
+                        Make(1)}) {
+  return 1;
+}
+
 int Free() {
   const auto lambda = [&](int x) {
     return x;
@@ -128,11 +133,13 @@ int Free() {
 }  // namespace quant
 )");
   const std::vector<Function> functions = FindFunctions(file);
-  ASSERT_THAT(functions, SizeIs(2));
+  ASSERT_THAT(functions, SizeIs(3));
   EXPECT_EQ(functions[0].line, 5);
   EXPECT_EQ(functions[0].length, 7);
-  EXPECT_THAT(functions[1].signature, HasSubstr("Free"));
-  EXPECT_EQ(functions[1].length, 6);
+  EXPECT_THAT(functions[1].signature, HasSubstr("Defaults"));
+  EXPECT_EQ(functions[1].length, 4);
+  EXPECT_THAT(functions[2].signature, HasSubstr("Free"));
+  EXPECT_EQ(functions[2].length, 6);
 }
 
 TEST(TidyLengths, Caps) {
@@ -177,7 +184,7 @@ TEST(TidyCalls, AllowedOnes) {
 
 TEST(TidyText, Breaches) {
   const std::string dirty[] = {std::string("// TO") + "DO: later",
-                               std::string("cd /wo") + "rk/x", "int a; ",
+                               std::string("cd /wo") + "rk/main", "int a; ",
                                "\tint a;", std::string(81, 'x')};
   for (const std::string& line : dirty) {
     EXPECT_THAT(CheckText(MakeFile("core/base/a.cc", line)), SizeIs(1)) << line;

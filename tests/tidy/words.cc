@@ -91,8 +91,8 @@ const std::regex& OpenEnds() {
 const std::regex& WorkplaceWords() {
   static const std::regex words(
       "/wo"
-      "rk/|\\.lib"
-      "rary\\b|/wo"
+      "rk/(main|shared|[.])|[.]lib"
+      "rary/|/wo"
       "rkspace/");
   return words;
 }
