@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-POLL_SECONDS = 0.01
+POLL_SECONDS = 0.02
 
 
 class Failure(Exception):
