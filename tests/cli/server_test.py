@@ -1,0 +1,182 @@
+"""quantctl and a real quantd: jobs from submit to download, and how they end."""
+
+import json
+import signal
+import unittest
+
+from harness import (
+    CANCELLED,
+    DENIED,
+    GATE,
+    INTERRUPTED,
+    MODEL,
+    NOT_FOUND,
+    OK,
+    TIMED_OUT,
+    UNAVAILABLE,
+    USAGE,
+    ServerCase,
+    wait_for,
+    write_model,
+)
+
+SOURCE = f"server:{MODEL.name}"
+
+
+class Jobs(ServerCase):
+    def submit(self, *flags, source=SOURCE):
+        out, _ = self.ctl(OK, "submit", source, "--scheme", "W4A16", *flags,
+                          "-o", "name")
+        return out.strip()
+
+    def test_upload_wait_download_verify(self):
+        out, err = self.ctl(OK, "submit", MODEL, "--scheme", "W4A16", "--wait",
+                            "--output", "out", "-o", "json")
+        job = json.loads(out)
+        self.assertEqual(job["state"], "SUCCEEDED")
+        self.assertIn("submitted jobs/", err)
+        self.assertIn("SUCCEEDED", err)
+        self.ctl(OK, "verify", "out")
+        out, _ = self.ctl(OK, "upload", MODEL)
+        self.assertRegex(out, r"files sent: +0\n")
+        out, _ = self.ctl(OK, "download", job["name"], "--output", "two")
+        self.assertIn("verified", out)
+        self.ctl(OK, "verify", "two")
+        # What a server made is what quantize makes.
+        self.ctl(OK, "quantize", MODEL, "--scheme", "W4A16", "--output", "here")
+        for file in (self.dir / "here").iterdir():
+            self.assertEqual(file.read_bytes(),
+                             (self.dir / "two" / file.name).read_bytes(),
+                             file.name)
+
+    def test_two_outputs_get_a_folder_each(self):
+        self.ctl(OK, "submit", SOURCE, "--scheme", "W4A16", "--scheme", "W8A16",
+                 "--wait", "--output", "out")
+        self.assertIn("out/W8A16: OK", self.ctl(OK, "verify", "out")[0])
+
+    def test_list_get_watch_delete(self):
+        job = self.submit("--label", "team=\x1b[2Ja", "--request-id", "r1")
+        self.assertEqual(self.submit("--label", "team=\x1b[2Ja", "--request-id",
+                                     "r1"), job)
+        self.ctl(USAGE, "submit", SOURCE, "--scheme", "W8A16", "--request-id",
+                 "r1")
+        out, _ = self.ctl(OK, "watch", job, "-o", "json")
+        events = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual(events[0]["kind"], "SNAPSHOT")
+        self.assertEqual(events[-1]["kind"], "FINAL")
+        self.assertEqual(events[-1]["job"]["state"], "SUCCEEDED")
+        out, _ = self.ctl(OK, "list", "--state", "succeeded")
+        self.assertIn(job, out)
+        self.assertIn("team=\\x1b[2Ja", out)
+        self.assertEqual(self.ctl(OK, "list", "--state", "failed", "-o",
+                                  "name")[0], "")
+        short = job.removeprefix("jobs/")
+        self.assertEqual(self.json("get", short)["name"], job)
+        self.ctl(OK, "delete", job)
+        self.ctl(NOT_FOUND, "get", job)
+
+    def test_errors_have_their_codes(self):
+        self.ctl(NOT_FOUND, "get", "nope")
+        self.ctl(NOT_FOUND, "wait", "nope")
+        self.ctl(NOT_FOUND, "download", "artifacts/nope", "--output", "o")
+        self.ctl(NOT_FOUND, "submit", "nowhere", "--scheme", "W4A16")
+        self.ctl(DENIED, "submit", "server:/etc", "--scheme", "W4A16")
+        _, err = self.ctl(USAGE, "submit", MODEL, "--scheme", "W4A61")
+        self.assertIn('did you mean "W4A16"', err)
+        self.assertNotIn("upload:", err, "names are checked before bytes move")
+
+    def test_gate(self):
+        out, _ = self.ctl(GATE, "submit", SOURCE, "--scheme", "W4A16", "--gate",
+                          "min_sqnr_db>=60", "--wait", "--output", "out", "-o",
+                          "json")
+        job = json.loads(out)
+        self.assertEqual(job["stateReason"], "GATE_FAILED")
+        self.assertFalse((self.dir / "out").exists())
+        _, err = self.ctl(OK, "download", job["name"], "--output", "look")
+        self.assertIn("failed a gate", err)
+
+    def test_a_bad_model_is_the_models_fault(self):
+        write_model(self.dir / "nan.safetensors",
+                    {"a.weight": ([2, 4], [0x3F80] * 7 + [0x7FC0])})
+        _, err = self.ctl(3, "submit", f"server:{self.dir}/nan.safetensors",
+                          "--scheme", "W8A16", "--group-size", "channel",
+                          "--wait")
+        self.assertIn("FAILED", err)
+
+    def test_questions_to_the_server(self):
+        local = self.json("plan", MODEL, "--scheme", "W4A16")
+        remote = self.json("plan", SOURCE, "--scheme", "W4A16")
+        self.assertEqual(remote["outputs"][0]["totalBytes"],
+                         local["outputs"][0]["totalBytes"])
+        self.assertEqual(self.json("inspect", SOURCE)["parameters"],
+                         self.json("inspect", MODEL)["parameters"])
+        self.assertEqual(self.json("tensor", "1,2", "--scheme", "W8A16"),
+                         self.json("tensor", "1,2", "--scheme", "W8A16",
+                                   "--remote"))
+        self.assertEqual(self.ctl(OK, "methods", "-o", "name"),
+                         self.ctl(OK, "methods", "--remote", "-o", "name"))
+        self.assertEqual(self.ctl(OK, "health")[0], "SERVING\n")
+
+
+class Waiting(ServerCase):
+    """Jobs that nobody works on: every end is the test's own doing."""
+
+    flags = ("--workers", "0")
+
+    def submit(self):
+        return self.ctl(OK, "submit", SOURCE, "--scheme", "W4A16", "-o",
+                        "name")[0].strip()
+
+    def waiting(self, *flags):
+        """`submit --wait`, once it follows its job."""
+        process = self.start("submit", SOURCE, "--scheme", "W4A16", "--wait",
+                             *flags)
+        lines = []
+        while "QUEUED" not in (lines[-1] if lines else ""):
+            lines.append(process.stderr.readline())
+            self.assertTrue(lines[-1], "".join(lines))
+        job = next(l for l in lines if "submitted" in l).split()[-1]
+        return process, job
+
+    def test_timeout(self):
+        job = self.submit()
+        _, err = self.ctl(TIMED_OUT, "wait", job, "--timeout", "300ms")
+        self.assertIn(f"quantctl wait {job}", err)
+        self.assertEqual(self.json("get", job)["state"], "QUEUED")
+
+    def test_cancel_and_retry(self):
+        job = self.submit()
+        self.ctl(OK, "cancel", job)
+        self.ctl(CANCELLED, "wait", job)
+        self.ctl(OK, "retry", job)
+        self.assertEqual(self.json("get", job)["state"], "QUEUED")
+
+    def test_ctrl_c_detaches(self):
+        process, job = self.waiting()
+        process.send_signal(signal.SIGINT)
+        _, err = self.finish(process, INTERRUPTED)
+        self.assertIn(f"quantctl wait {job}", err)
+        self.assertEqual(self.json("get", job)["state"], "QUEUED")
+
+    def test_ctrl_c_cancels_when_asked_to(self):
+        process, job = self.waiting("--cancel-on-interrupt")
+        process.send_signal(signal.SIGINT)
+        self.finish(process, CANCELLED)
+        self.assertEqual(self.json("get", job)["state"], "CANCELLED")
+
+    def test_the_server_goes_away_for_good(self):
+        process, _ = self.waiting("--retry-for", "500ms")
+        self.stop_server(signal.SIGKILL)
+        self.finish(process, UNAVAILABLE)
+
+    def test_progress_of_a_pipe_is_lines(self):
+        process, job = self.waiting()
+        self.ctl(OK, "cancel", job)
+        _, err = self.finish(process, CANCELLED)
+        self.assertNotIn("\r", err)
+        wait_for("the end", lambda: self.json("get", job)["state"] ==
+                 "CANCELLED")
+
+
+if __name__ == "__main__":
+    unittest.main()
