@@ -47,7 +47,11 @@ class Runner {
           waker_.Wake();
         });
     changed_ = true;  // one may have come before the subscription
-    if (SendMessage(child_.fd(), request).ok()) Loop();
+    if (SendMessage(child_.fd(), request).ok()) {
+      Loop();
+    } else {
+      child_.Kill();
+    }
     jobs_.Unsubscribe(subscription);
     end_.exit_text = child_.Reap();
     end_.lease_lost = lease_->lost;
@@ -78,6 +82,8 @@ class Runner {
   bool ReadEvent() {
     worker::v1::AttemptEvent event;
     const absl::StatusOr<bool> received = ReceiveMessage(child_.fd(), event);
+    // What sends no messages may never end by itself.
+    if (!received.ok()) child_.Kill();
     if (!received.ok() || !*received) return false;
     switch (event.kind_case()) {
       case worker::v1::AttemptEvent::kProgress:

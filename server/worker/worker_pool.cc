@@ -155,15 +155,17 @@ absl::StatusOr<AttemptEnd> WorkerPool::RunAttempt(Slot& slot,
   worker::v1::AttemptRequest request;
   request.set_job(job.id);
   *request.mutable_spec() = spec;
-  QUANT_ASSIGN_OR_RETURN(*request.mutable_source_path(),
-                         find_source_(spec.source()));
   QUANT_ASSIGN_OR_RETURN(*request.mutable_work_dir(),
                          artifacts_.WorkDirectory(job.id));
-  if (auto result = FinishedBefore(request.work_dir())) {
+  // Before the source is looked for: finished work needs none.
+  auto result = FinishedBefore(request.work_dir());
+  if (result && result->outputs_size() == spec.outputs_size()) {
     AttemptEnd end;
     end.result = *std::move(result);
     return end;
   }
+  QUANT_ASSIGN_OR_RETURN(*request.mutable_source_path(),
+                         find_source_(spec.source()));
   request.set_threads(options_.threads_per_job);
   request.set_no_fsync(!options_.sync);
   QUANT_ASSIGN_OR_RETURN(ChildProcess child,
@@ -196,7 +198,11 @@ FinishRequest WorkerPool::Settle(const JobRecord& job, const v1::JobSpec& spec,
     request.outcome = Outcome::kCancelled;
     return request;
   }
-  if (end.drained) {
+  // Service managers send SIGTERM to children too, maybe before this process
+  // has seen its own: a stop that nobody here asked for is part of a drain.
+  const bool stopped_from_outside =
+      end.error && absl::IsCancelled(FromRpcStatus(*end.error));
+  if (end.drained || stopped_from_outside) {
     request.outcome = Outcome::kDrained;
     return request;
   }
