@@ -1,6 +1,7 @@
 // A model of 140 GB of which only the headers exist: opening it must touch
 // nothing else.
-#include <chrono>
+#include <time.h>
+
 #include <cstdint>
 #include <fstream>
 #include <string>
@@ -31,6 +32,14 @@ int64_t BytesRead() {
   }
   ADD_FAILURE() << "/proc/self/io has no rchar";
   return 0;
+}
+
+// Processor time of this thread: what others do on the machine is not counted.
+double ThreadSeconds() {
+  timespec now;
+  EXPECT_EQ(::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now), 0);
+  return static_cast<double>(now.tv_sec) +
+         static_cast<double>(now.tv_nsec) / 1e9;
 }
 
 std::vector<SafetensorsTensor> LayerTensors(int layer) {
@@ -96,15 +105,14 @@ TEST(SparseModelTest, OpensFastAndReadsHeadersOnly) {
   }();
 
   const int64_t before = BytesRead();
-  const auto start = std::chrono::steady_clock::now();
+  const double start = ThreadSeconds();
   const auto model = OpenModel(dir.path());
-  const std::chrono::duration<double> seconds =
-      std::chrono::steady_clock::now() - start;
+  const double seconds = ThreadSeconds() - start;
   const int64_t read = BytesRead() - before - own;
 
   ASSERT_TRUE(model.ok()) << model.status();
   EXPECT_EQ((*model)->tensors().size(), static_cast<size_t>(kLayers * 9));
-  EXPECT_LT(seconds.count(), 0.2);
+  EXPECT_LT(seconds, 0.2);
   // The counter's own text may have grown by a digit or two.
   EXPECT_NEAR(static_cast<double>(read), static_cast<double>(sizes.headers),
               16);
