@@ -116,6 +116,18 @@ TEST_F(FaultsTest, ADrainGivesTheAttemptBack) {
   ExpectResumed(job, spec);
 }
 
+// A service manager may stop the whole control group, children first.
+TEST_F(FaultsTest, ATerminatedChildGivesTheAttemptBack) {
+  const v1::JobSpec spec = Slow();
+  const std::string id = Enqueue(spec);
+  StartPool();
+  WaitForHalf(id);
+  ASSERT_EQ(::kill(WaitForChild(), SIGTERM), 0);
+  const JobRecord job = WaitForEnd(id);
+  EXPECT_EQ(job.attempt, 1);
+  ExpectResumed(job, spec);
+}
+
 TEST_F(FaultsTest, AnExpiredLeaseStopsTheChild) {
   OpenJobs({}, &clock_);
   const v1::JobSpec spec = Slow();
