@@ -28,6 +28,9 @@ def in_own_namespace():
     command = ["unshare", "--mount"]
     if os.geteuid() != 0:
         command.append("--map-root-user")
+    # A changed root is no mount point whose propagation could be changed.
+    if subprocess.run([*command, "true"], stderr=subprocess.DEVNULL).returncode:
+        command += ["--propagation", "unchanged"]
     environment = os.environ | {"QUANT_TEST_NAMESPACE": "1"}
     command += [sys.executable, "-B", *sys.argv]
     sys.exit(subprocess.run(command, env=environment).returncode)
