@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -54,6 +55,10 @@ class StopWatcher {
  public:
   explicit StopWatcher(int fd)
       : fd_(fd), thread_([this](std::stop_token t) { Watch(t); }) {}
+  ~StopWatcher() {
+    thread_.request_stop();
+    ::shutdown(fd_, SHUT_RD);  // ends the poll at once
+  }
   std::stop_token token() const { return source_.get_token(); }
 
  private:

@@ -4,6 +4,7 @@
 #include <future>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/clock.h"
 #include "core/base/error.h"
@@ -210,10 +211,11 @@ FinishRequest WorkerPool::Settle(const JobRecord& job, const v1::JobSpec& spec,
     return Fail(job, FromRpcStatus(*end.error), end.journal_advanced);
   }
   request.outcome = Outcome::kCrashed;
-  const absl::Status crash =
-      MakeError(absl::StatusCode::kUnavailable, Reason::kWorkerCrashed,
-                absl::StrCat("the worker process was ", end.exit_text,
-                             " before it gave a result"));
+  const absl::Status crash = MakeError(
+      absl::StatusCode::kUnavailable, Reason::kWorkerCrashed,
+      absl::StrCat("the worker process gave no result: it ",
+                   absl::StartsWith(end.exit_text, "killed") ? "was " : "",
+                   end.exit_text));
   request.reason = std::string(ReasonName(Reason::kWorkerCrashed));
   request.error = ToRpcStatus(crash).SerializeAsString();
   return request;
