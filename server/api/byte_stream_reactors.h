@@ -9,9 +9,10 @@
 
 namespace quant {
 
-grpc::ServerWriteReactor<google::bytestream::ReadResponse>* StartByteStreamRead(
+// `request`: a serialized ReadRequest; writes serialized ReadResponses.
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartByteStreamRead(
     const ApiEnv& env, grpc::CallbackServerContext* context,
-    const google::bytestream::ReadRequest& request);
+    const grpc::ByteBuffer& request);
 
 grpc::ServerReadReactor<google::bytestream::WriteRequest>* StartByteStreamWrite(
     const ApiEnv& env, grpc::CallbackServerContext* context,

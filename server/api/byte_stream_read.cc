@@ -1,6 +1,7 @@
 // ByteStream.Read: one chunk on the wire while the next comes from the disk.
 #include <algorithm>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -9,6 +10,9 @@
 #include "core/base/digest.h"
 #include "core/base/error.h"
 #include "core/base/status_macros.h"
+// For the serialization of messages from byte buffers.
+#include "google/bytestream/bytestream.grpc.pb.h"
+#include "google/protobuf/io/coded_stream.h"
 #include "server/api/byte_stream_reactors.h"
 #include "server/api/names.h"
 #include "server/api/stream_reactor.h"
@@ -18,9 +22,27 @@ namespace {
 
 using google::bytestream::ReadRequest;
 using google::bytestream::ReadResponse;
+using google::protobuf::io::CodedOutputStream;
 
 constexpr MethodInfo kRead = {"google.bytestream.ByteStream/Read"};
 constexpr int64_t kChunkBytes = 1 << 20;
+
+// A serialized ReadResponse with room for `size` bytes of data at `*data`.
+grpc::ByteBuffer MakeMessage(int64_t size, uint8_t** data) {
+  constexpr uint32_t kLengthDelimited = 2;
+  const uint32_t tag = ReadResponse::kDataFieldNumber << 3 | kLengthDelimited;
+  uint8_t header[16];
+  uint8_t* end = CodedOutputStream::WriteVarint32ToArray(tag, header);
+  end = CodedOutputStream::WriteVarint64ToArray(size, end);
+  // Not grpc_slice_malloc: it keeps small sizes inside the slice itself.
+  void* bytes = ::operator new(static_cast<size_t>(size));
+  *data = static_cast<uint8_t*>(bytes);
+  const grpc::Slice slices[] = {
+      grpc::Slice(header, static_cast<size_t>(end - header)),
+      grpc::Slice(bytes, static_cast<size_t>(size),
+                  [](void* memory) { ::operator delete(memory); })};
+  return grpc::ByteBuffer(slices, 2);
+}
 
 absl::Status OutOfRange(absl::string_view message, absl::string_view field) {
   return MakeError(absl::StatusCode::kOutOfRange, Reason::kOffsetInvalid,
@@ -30,11 +52,11 @@ absl::Status OutOfRange(absl::string_view message, absl::string_view field) {
 // A file that is read as a whole is checked against its digest on the way: the
 // last chunk is held back until the digest is right.
 class ReadStream final
-    : public StreamReactor<grpc::ServerWriteReactor<ReadResponse>> {
+    : public StreamReactor<grpc::ServerWriteReactor<grpc::ByteBuffer>> {
  public:
   ReadStream(const ApiEnv& env, grpc::CallbackServerContext* context,
-             const ReadRequest& request)
-      : StreamReactor(env, kRead, context), request_(request) {}
+             const grpc::ByteBuffer& request)
+      : StreamReactor(env, kRead, context), raw_request_(request) {}
 
  private:
   void Begin() override {
@@ -48,6 +70,11 @@ class ReadStream final
   }
 
   absl::Status TryOpen() {
+    if (!grpc::SerializationTraits<ReadRequest>::Deserialize(&raw_request_,
+                                                             &request_)
+             .ok()) {
+      return InvalidSpec("the message is not a ReadRequest", "resource_name");
+    }
     QUANT_ASSIGN_OR_RETURN(FileResource file,
                            ParseFileResource(request_.resource_name()));
     QUANT_ASSIGN_OR_RETURN(reader_,
@@ -85,13 +112,12 @@ class ReadStream final
   void Fill() {
     const int64_t size = std::min(kChunkBytes, end_ - next_);
     if (size > 0) {
-      std::string& data = *spare_.mutable_data();
-      data.resize(static_cast<size_t>(size));
-      auto* bytes = reinterpret_cast<uint8_t*>(data.data());
-      absl::Status status = reader_->ReadAt(
-          next_, absl::MakeSpan(bytes, static_cast<size_t>(size)));
+      uint8_t* data = nullptr;
+      spare_ = MakeMessage(size, &data);
+      const auto bytes = absl::MakeSpan(data, static_cast<size_t>(size));
+      absl::Status status = reader_->ReadAt(next_, bytes);
       if (!status.ok()) return End(status);
-      if (digest_) digest_->Update(data);
+      if (digest_) digest_->Update(absl::MakeConstSpan(bytes));
       next_ += size;
     }
     if (next_ == end_ && digest_ && digest_->Finish() != expected_sha256_) {
@@ -139,7 +165,8 @@ class ReadStream final
     }
   }
 
-  const ReadRequest request_;
+  grpc::ByteBuffer raw_request_;
+  ReadRequest request_;
   // Used by one step at a time.
   std::unique_ptr<ArtifactFileReader> reader_;
   int64_t next_ = 0;  // of the file, not yet read
@@ -147,9 +174,9 @@ class ReadStream final
   std::optional<Sha256> digest_;
   std::string expected_sha256_;
   // The step's, until filled_; then under mutex_.
-  ReadResponse spare_;
+  grpc::ByteBuffer spare_;
   // Under mutex_.
-  ReadResponse current_;
+  grpc::ByteBuffer current_;
   bool filled_ = false;
   bool exhausted_ = false;
   bool writing_ = false;
@@ -158,9 +185,9 @@ class ReadStream final
 
 }  // namespace
 
-grpc::ServerWriteReactor<ReadResponse>* StartByteStreamRead(
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartByteStreamRead(
     const ApiEnv& env, grpc::CallbackServerContext* context,
-    const ReadRequest& request) {
+    const grpc::ByteBuffer& request) {
   return ReadStream::Launch(
       std::make_shared<ReadStream>(env, context, request));
 }

@@ -12,9 +12,8 @@ constexpr MethodInfo kQueryWriteStatus = {
 
 }  // namespace
 
-grpc::ServerWriteReactor<google::bytestream::ReadResponse>*
-ByteStreamService::Read(grpc::CallbackServerContext* context,
-                        const google::bytestream::ReadRequest* request) {
+grpc::ServerWriteReactor<grpc::ByteBuffer>* ByteStreamService::Read(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
   return StartByteStreamRead(env_, context, *request);
 }
 

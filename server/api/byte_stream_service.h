@@ -8,14 +8,20 @@
 
 namespace quant {
 
+// Read is raw: its messages are laid out here around the bytes as they came
+// from the disk, which saves a copy of all that is sent.
 class ByteStreamService final
-    : public google::bytestream::ByteStream::CallbackService {
+    : public google::bytestream::ByteStream::WithRawCallbackMethod_Read<
+          google::bytestream::ByteStream::WithCallbackMethod_Write<
+              google::bytestream::ByteStream::
+                  WithCallbackMethod_QueryWriteStatus<
+                      google::bytestream::ByteStream::Service>>> {
  public:
   explicit ByteStreamService(const ApiEnv& env) : env_(env) {}
 
-  grpc::ServerWriteReactor<google::bytestream::ReadResponse>* Read(
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Read(
       grpc::CallbackServerContext* context,
-      const google::bytestream::ReadRequest* request) override;
+      const grpc::ByteBuffer* request) override;
   grpc::ServerReadReactor<google::bytestream::WriteRequest>* Write(
       grpc::CallbackServerContext* context,
       google::bytestream::WriteResponse* response) override;
