@@ -58,8 +58,9 @@ class Submit : public Command {
     }
     QUANT_ASSIGN_OR_RETURN(*request.mutable_spec()->mutable_source(),
                            ResolveSource(*client, model_));
-    QUANT_ASSIGN_OR_RETURN(const v1::Job job,
-                           client->Submit(std::move(request)));
+    QUANT_ASSIGN_OR_RETURN(
+        const v1::Job job,
+        client->Submit(std::move(request), interrupt.token()));
     if (!wait_) {
       PrintJob(job, format_);
       return 0;

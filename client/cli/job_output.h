@@ -14,7 +14,7 @@ void PrintJob(const v1::Job& job, OutputFormat format);
 
 // "W4A16, W8A16".
 std::string SchemesOf(const v1::JobSpec& spec);
-// "RUNNING 42 %", "FAILED GATE_FAILED"; coloured when stdout is a terminal.
+// "RUNNING 42 %", "FAILED GATE_FAILED".
 std::string StateText(const v1::Job& job);
 // "min_sqnr_db >= 18: 21.3, passed".
 std::string GateText(const v1::GateResult& result);

@@ -1,10 +1,7 @@
 #include "client/cli/output.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <iostream>
 #include <map>
 
@@ -130,10 +127,6 @@ std::string Table::ToString() const {
 void Table::Print() const {
   std::cout << ToString();
   std::cout.flush();
-}
-
-bool UseColor() {
-  return isatty(STDOUT_FILENO) && std::getenv("NO_COLOR") == nullptr;
 }
 
 void PrintFacts(const std::vector<std::pair<std::string, std::string>>& facts) {

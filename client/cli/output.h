@@ -41,9 +41,6 @@ class Table {
   std::vector<std::vector<std::string>> rows_;  // the header is the first
 };
 
-// Whether to use colour on stdout: a terminal, and NO_COLOR is not set.
-bool UseColor();
-
 // Prints "key: value" lines with the values aligned.
 void PrintFacts(const std::vector<std::pair<std::string, std::string>>& facts);
 

@@ -34,8 +34,9 @@ template <typename Stub, typename Request, typename Response>
 absl::StatusOr<Response> Call(
     const std::string& target, milliseconds deadline, Stub& stub,
     grpc::Status (Stub::*call)(grpc::ClientContext*, const Request&, Response*),
-    const Request& request) {
+    const Request& request, std::stop_token stop = {}) {
   grpc::ClientContext context;
+  const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
   context.set_deadline(system_clock::now() + deadline);
   Response response;
   const grpc::Status status = (stub.*call)(&context, request, &response);
@@ -92,15 +93,16 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(
       new Client(target, std::move(options), std::move(channel)));
 }
 
-absl::StatusOr<v1::Job> Client::Submit(v1::CreateJobRequest request) {
+absl::StatusOr<v1::Job> Client::Submit(v1::CreateJobRequest request,
+                                       std::stop_token stop) {
   if (request.request_id().empty()) request.set_request_id(RandomId());
   RetryBudget budget(options_.retry_for);
   while (true) {
     absl::StatusOr<v1::Job> job =
         Call(target_, options_.long_deadline, stubs_->jobs,
-             &v1::JobService::Stub::CreateJob, request);
+             &v1::JobService::Stub::CreateJob, request, stop);
     if (job.ok() || !MaySubmitAgain(job.status())) return job;
-    QUANT_RETURN_IF_ERROR(budget.Wait(job.status()));
+    QUANT_RETURN_IF_ERROR(budget.Wait(job.status(), stop));
   }
 }
 

@@ -18,6 +18,7 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -68,7 +69,9 @@ class Client {
   // repeated with it, with backoff and jitter, while it may succeed later
   // (UNAVAILABLE, a full queue that gives a RetryInfo, an answer that was
   // lost).
-  absl::StatusOr<v1::Job> Submit(v1::CreateJobRequest request);
+  // CANCELLED when `stop` was requested: the job may exist then.
+  absl::StatusOr<v1::Job> Submit(v1::CreateJobRequest request,
+                                 std::stop_token stop = {});
 
   // Jobs. `name` is "jobs/{id}"; `etag`, when not empty, must still hold.
   absl::StatusOr<v1::Job> Get(const std::string& name);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <stop_token>
 #include <thread>
 
 #include "client/library/errors.h"
@@ -106,6 +107,20 @@ TEST_F(ClientTest, SubmitOutlastsARestartAndMakesOneJob) {
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(again->name(), first->name());
   EXPECT_EQ(client->List({})->jobs_size(), 1);
+}
+
+TEST_F(ClientTest, SubmitStopsWhenAsked) {
+  StartServer();
+  const auto client = Connect({.retry_for = milliseconds(600'000)});
+  KillServer();
+  std::stop_source stop;
+  absl::Status status;
+  std::thread submit([&] {
+    status = client->Submit(BundledJob(), stop.get_token()).status();
+  });
+  stop.request_stop();
+  submit.join();
+  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
 }
 
 TEST(ConnectTest, RefusesWhatCanNotWork) {
