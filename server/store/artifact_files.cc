@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/digest.h"
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
@@ -59,6 +60,8 @@ absl::Status CheckArtifactFiles(const std::string& directory,
                       absl::StrCat("is ", it->second, " bytes; ",
                                    file.size_bytes, " were promised"));
     }
+    // A record with a malformed digest could not be read back.
+    if (!IsSha256Hex(file.sha256)) return Mismatch(file.path, "has no SHA-256");
     found.erase(it);
   }
   if (found.empty()) return absl::OkStatus();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -84,6 +85,12 @@ class LocalArtifactStore final : public ArtifactStore {
       if (ours) QUANT_RETURN_IF_ERROR(RemoveTree(request.directory));
       return known;
     }
+    const std::string name = absl::StrCat(request.job_id, ".", request.output);
+    // An earlier try that failed at the last rename left everything ready.
+    if (auto ready = FinishInterrupted(name)) {
+      Remember(*ready);
+      return *std::move(ready);
+    }
     if (!ours) {
       return MakeError(absl::StatusCode::kFailedPrecondition,
                        Reason::kSourceNotAllowed,
@@ -93,8 +100,7 @@ class LocalArtifactStore final : public ArtifactStore {
     QUANT_RETURN_IF_ERROR(CheckArtifactFiles(request.directory, request.files));
     const std::string directory = request.directory;
     const ArtifactRecord record = NewRecord(std::move(request));
-    const std::string staging = JoinPath(
-        Path("incoming"), absl::StrCat(record.job_id, ".", record.output));
+    const std::string staging = JoinPath(Path("incoming"), name);
     QUANT_RETURN_IF_ERROR(RemoveTree(staging));
     QUANT_RETURN_IF_ERROR(MakeDirectories(staging));
     QUANT_RETURN_IF_ERROR(WriteFileAtomically(JoinPath(staging, kRecordName),
@@ -153,6 +159,8 @@ class LocalArtifactStore final : public ArtifactStore {
   }
 
   absl::Status Delete(const std::string& id) override {
+    // Not beside Sweep: two that empty the trash get in each other's way.
+    std::lock_guard publishing(publish_mutex_);
     const std::string trash = JoinPath(Path("trash"), id);
     {
       std::lock_guard lock(mutex_);
@@ -232,13 +240,15 @@ class LocalArtifactStore final : public ArtifactStore {
 
   // A crash after the files were moved, before the last rename: everything is
   // there. Anything less is left for Sweep.
-  void FinishInterrupted(const std::string& name) {
+  std::optional<ArtifactRecord> FinishInterrupted(const std::string& name) {
     const std::string staging = JoinPath(Path("incoming"), name);
     const auto record = ReadRecord(staging);
-    if (!record.ok()) return;
-    if (!CheckArtifactFiles(JoinPath(staging, "files"), record->files).ok())
-      return;
-    (void)MoveIn(staging, *record);
+    if (!record.ok() ||
+        !CheckArtifactFiles(JoinPath(staging, "files"), record->files).ok() ||
+        !MoveIn(staging, *record).ok()) {
+      return std::nullopt;
+    }
+    return *record;
   }
 
   void Remember(ArtifactRecord record) {
@@ -294,7 +304,7 @@ class LocalArtifactStore final : public ArtifactStore {
 
   const std::string root_;
   const LocalArtifactStoreOptions options_;
-  std::mutex publish_mutex_;  // one publication at a time
+  std::mutex publish_mutex_;  // one change of the disk at a time
   std::mutex mutex_;          // guards what follows
   std::map<std::string, ArtifactRecord> records_;
   std::map<std::pair<std::string, std::string>, std::string> by_output_;

@@ -101,6 +101,23 @@ TEST_P(ArtifactCrashTest, AfterTheFilesMoved) {
   ExpectPublished();
 }
 
+// No crash: the last rename failed, and the attempt is made again.
+TEST_P(ArtifactCrashTest, AFailedLastRenameIsTakenUp) {
+  WriteRecord();
+  fs::rename(request_.directory, staging_ + "/files");
+  const auto record = store_->Publish(request_);
+  ASSERT_TRUE(record.ok()) << record.status();
+  EXPECT_EQ(record->id, kId);
+  ExpectPublished();
+}
+
+TEST_P(ArtifactCrashTest, AMalformedDigestIsRefused) {
+  request_.files[0].sha256 = "0123";
+  EXPECT_REASON(store_->Publish(request_), absl::StatusCode::kDataLoss,
+                Reason::kDigestMismatch);
+  EXPECT_THAT(ListIds(), IsEmpty());
+}
+
 TEST_P(ArtifactCrashTest, AfterTheFilesMovedButOneIsShort) {
   WriteRecord();
   fs::rename(request_.directory, staging_ + "/files");
