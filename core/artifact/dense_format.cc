@@ -115,7 +115,7 @@ class Dequantized final : public DenseFormat {
             PackedTile& out) const override {
     out.scratch.resize(1);
     out.scratch[0].resize(tile.rows * tile.cols * sizeof(float));
-    const int64_t row_bytes = tile.cols * codec.code_bytes();
+    const int64_t row_bytes = codec.row_bytes(tile.cols);
     for (int64_t r = 0; r < tile.rows; ++r) {
       codec.DecodeRow(
           tile.codes.data() + r * row_bytes, tile.cols,

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,7 @@
 #include "core/architecture/roles.h"
 #include "core/codec/codec.h"
 #include "core/container/model_reader.h"
-#include "core/container/safetensors.h"
+#include "core/tensor/ggml_type.h"
 
 namespace quant {
 
@@ -24,13 +25,16 @@ namespace quant {
 struct OutputTensor {
   std::string name;
   DType dtype = DType::kF32;
+  // GGUF block type; dtype is then U8.
+  std::optional<GgmlType> block_type = std::nullopt;
   Shape shape;
   int64_t bytes = 0;
   int file = -1;       // index into ArtifactLayout::files
   int64_t offset = 0;  // first byte, absolute in the file
 };
 
-// Bytes of one tile that go to one output tensor.
+// Bytes of one tile that go to one output tensor. A tile may have several for
+// one output, in any order.
 struct ByteRange {
   int output = 0;      // index into the outputs of the source tensor
   int64_t offset = 0;  // relative to that output tensor
@@ -53,10 +57,41 @@ struct QuantizedModule {
   Scheme scheme;  // when quantized
 };
 
-// A weight file of the artifact.
+// Bytes [begin, end) of a weight file, for one tensor.
+struct PlacedTensor {
+  std::string name;
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+
+// A weight file of the artifact: a header, tensors, and zeros between them.
 struct LayoutFile {
   std::string path;
-  SafetensorsLayout layout;
+  std::string header;                 // the first bytes
+  std::vector<PlacedTensor> tensors;  // by ascending offset
+  int64_t file_size = 0;
+};
+
+// What is to be placed in files.
+struct LayoutRequest {
+  const ModelReader* model = nullptr;  // under the format's names
+  const Scheme* scheme = nullptr;      // of the whole output
+  // The outputs of each source tensor, in the order of the model's tensors:
+  // they stay in one file. Placing sets `file` and `offset`.
+  std::vector<absl::Span<OutputTensor>> groups;
+  int64_t max_shard_bytes = 0;  // headers excluded
+};
+
+// Whose names, shapes and row orders an artifact's tensors have.
+enum class TensorNames {
+  kSource,  // as they are
+  kGguf,    // those of GGUF files: other names, experts stacked, rows permuted
+};
+
+// What a format wants to be done with one tensor.
+struct TensorPolicy {
+  std::optional<Scheme> scheme;  // nothing: copied as it is
+  std::string reason;            // never empty
 };
 
 // A text file whose bytes are known at plan time.
@@ -86,6 +121,26 @@ class ArtifactFormat {
   virtual std::string ShapeMisfit(const Scheme& scheme, const Shape& shape,
                                   bool last_of_fused) const = 0;
 
+  // Whose names and shapes the tensors have; what the other methods get to see.
+  virtual TensorNames Names() const { return TensorNames::kSource; }
+
+  // For formats that give each tensor a type of its own ("Q4_K_M"): one entry
+  // per tensor of the model; rules of the recipe go before it. Empty
+  // for formats that follow the scheme and the defaults.
+  virtual absl::StatusOr<std::vector<TensorPolicy>> Policies(
+      const ModelReader& model, const Scheme& scheme, bool importance) const {
+    return std::vector<TensorPolicy>();
+  }
+
+  // Places tensors in files. By default as safetensors, filled up to
+  // max_shard_bytes in order, with an index beside more than one.
+  // INVALID_ARGUMENT when that makes more files than readers take.
+  virtual absl::StatusOr<ArtifactLayout> LayOut(
+      const LayoutRequest& request) const;
+
+  // Whether config, tokenizer and other side files of the source go along.
+  virtual bool CarriesSideFiles() const { return true; }
+
   // Whether loaders read quantized weights of such modules.
   virtual bool TakesClass(ModuleClass module_class) const { return true; }
 
@@ -95,6 +150,9 @@ class ArtifactFormat {
   // Whether all floating-point tensors are converted, not just the weight
   // matrices of Linear modules.
   virtual bool ConvertsEverything() const { return false; }
+
+  // Whether weights may have more than two dimensions (stacked experts).
+  virtual bool TakesStacks() const { return false; }
 
   // The tensors that one quantized source tensor becomes (not placed).
   virtual std::vector<OutputTensor> Outputs(
@@ -120,7 +178,8 @@ class ArtifactFormat {
                               absl::Span<const absl::Span<const uint8_t>> bytes,
                               CodeTile& out) const = 0;
 
-  // config.json of the artifact: the source's, with what loaders need.
+  // config.json of the artifact: the source's, with what loaders need. Empty:
+  // the artifact has none.
   virtual absl::StatusOr<std::string> Config(
       absl::string_view source_config,
       const std::vector<QuantizedModule>& modules) const = 0;

@@ -16,9 +16,20 @@ namespace quant {
 namespace {
 
 absl::Status CheckScheme(const Scheme& scheme) {
+  if (scheme.has_inner_scales() != (scheme.type == NumberType::kGgml)) {
+    return InvalidSpec(absl::StrCat("scheme \"", scheme.name,
+                                    "\": scales lie inside its blocks; group "
+                                    "size and symmetry can't be chosen"));
+  }
   if (scheme.type == NumberType::kInt && (scheme.bits < 2 || scheme.bits > 8)) {
     return InvalidSpec(
         absl::StrCat("integers of ", scheme.bits, " bits; 2 to 8 are allowed"));
+  }
+  if (scheme.type == NumberType::kGgml) {
+    return GgmlKernelsOf(scheme.ggml).encode
+               ? absl::OkStatus()
+               : InvalidSpec(absl::StrCat("no encoder for block type ",
+                                          InfoOf(scheme.ggml).name));
   }
   if (scheme.type != NumberType::kInt && !scheme.symmetric) {
     return InvalidSpec(absl::StrCat(

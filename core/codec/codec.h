@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "core/codec/scheme.h"
+#include "core/kernels/ggml_blocks.h"
 #include "core/kernels/lane_sums.h"
 #include "core/tensor/dtype.h"
 
@@ -30,13 +31,18 @@ struct RowScales {
   const int8_t* zeros = nullptr;  // the same, or null when symmetric
   // Weights and scales are F16 or BF16 values (see IntRow::narrow).
   bool narrow = false;
+  // For codecs that choose scales themselves: how much an error in each column
+  // matters, [I] >= 0, or null: equally; and how long to search.
+  const float* importance = nullptr;
+  SearchLevel search = SearchLevel::kDefault;
 };
 
 // Codes of R consecutive rows. Buffers are reused from tile to tile.
 struct CodeTile {
+  int64_t first_row = 0;  // of the tile in its tensor; set by who asks for it
   int64_t rows = 0;
   int64_t cols = 0;
-  std::vector<uint8_t> codes;  // [R, I, code_bytes]
+  std::vector<uint8_t> codes;  // [R, row_bytes]
   std::vector<float> scales;   // [grid rows, G]
   std::vector<int8_t> zeros;   // the same, or empty when symmetric
 };
@@ -57,16 +63,21 @@ class Codec {
   // Rows that share scales and must be encoded together; 1 or block_rows.
   int64_t row_multiple() const;
 
-  // Bytes of one code: 1, or 2 and 4 for casts.
+  // Bytes of one code: 1, or 2 and 4 for casts. Not for blocks.
   virtual int code_bytes() const { return 1; }
+  // Bytes of the codes of one row.
+  virtual int64_t row_bytes(int64_t cols) const { return cols * code_bytes(); }
   virtual bool has_zeros() const { return false; }
+  // Scales lie inside the codes and are found by EncodeRow: there is no grid,
+  // and FromRange is not used.
+  bool chooses_scales() const { return scheme_.has_inner_scales(); }
 
   // The scale that covers [lo, hi] (0 is included by force), rounded upwards
   // to `scale_type` (F16, BF16 or F32) so that it still covers; 1 for an empty
   // range. Then codes are at most half a step off.
   virtual ScaleZero FromRange(float lo, float hi, DType scale_type) const = 0;
 
-  // x [I] finite -> codes [I, code_bytes], and adds the row to `sums`.
+  // x [I] finite -> codes [row_bytes], and adds the row to `sums`.
   virtual void EncodeRow(const float* x, int64_t cols, const RowScales& scales,
                          uint8_t* codes, LaneSums& sums) const = 0;
   virtual void DecodeRow(const uint8_t* codes, int64_t cols,

@@ -16,6 +16,17 @@ const Preset kPresets[] = {
    unavailable},
 #include "core/codec/presets.def"
 #undef QUANT_PRESET
+#define QUANT_GGUF_PRESET(name, block, bits, file_type, description) \
+  {{.name = name,                                                    \
+    .type = NumberType::kGgml,                                       \
+    .bits = bits,                                                    \
+    .granularity = Granularity::kInner,                              \
+    .ggml = GgmlType::block,                                         \
+    .file_type = file_type},                                         \
+   description,                                                      \
+   ""},
+#include "core/codec/gguf_presets.def"
+#undef QUANT_GGUF_PRESET
 };
 
 absl::string_view TypeName(const Scheme& scheme) {
@@ -32,6 +43,8 @@ absl::string_view TypeName(const Scheme& scheme) {
       return "bfloat16";
     case NumberType::kF32:
       return "float32";
+    case NumberType::kGgml:
+      return InfoOf(scheme.ggml).name;
   }
   return "";
 }
@@ -50,13 +63,15 @@ absl::string_view GranularityName(Granularity granularity) {
       return "group";
     case Granularity::kBlock:
       return "block";
+    case Granularity::kInner:
+      return "inner";
   }
   return "";
 }
 
 std::string DescribeScheme(const Scheme& scheme) {
   std::string text(TypeName(scheme));
-  if (scheme.is_cast()) return text;
+  if (scheme.is_cast() || scheme.has_inner_scales()) return text;
   if (scheme.type == NumberType::kInt) {
     absl::StrAppend(&text, scheme.bits, scheme.symmetric ? " sym" : " asym");
   }

@@ -11,13 +11,15 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "core/tensor/ggml_type.h"
 
 namespace quant {
 
-enum class NumberType { kInt, kF8E4M3, kF8E5M2, kF16, kBF16, kF32 };
+enum class NumberType { kInt, kF8E4M3, kF8E5M2, kF16, kBF16, kF32, kGgml };
 
-// What shares one scale. kNone: a plain cast without scales.
-enum class Granularity { kNone, kTensor, kChannel, kGroup, kBlock };
+// What shares one scale. kNone: a plain cast without scales. kInner: scales lie
+// inside the blocks of codes, as the type says.
+enum class Granularity { kNone, kTensor, kChannel, kGroup, kBlock, kInner };
 
 // How activations are quantized at run time; part of the scheme because loaders
 // read it from the checkpoint's configuration.
@@ -38,17 +40,22 @@ struct Scheme {
   int64_t block_rows = 0;  // with kBlock
   int64_t block_cols = 0;
   Activations activations = Activations::kNone;
+  GgmlType ggml = GgmlType::kF32;  // with kGgml: the block type
+  // GGUF file type: which tensors get which block type ("Q4_K_M"). Empty for
+  // what is no scheme of GGUF files.
+  std::string file_type = "";
 
+  bool has_inner_scales() const { return granularity == Granularity::kInner; }
   bool is_cast() const { return granularity == Granularity::kNone; }
   bool operator==(const Scheme&) const = default;
 };
 
 // "int4 sym group 128", for people.
 std::string DescribeScheme(const Scheme& scheme);
-// "tensor", "channel", "group", "block", "none".
+// "tensor", "channel", "group", "block", "inner", "none".
 absl::string_view GranularityName(Granularity granularity);
 
-// One row of the table of presets (presets.def).
+// One row of the tables of presets (presets.def, gguf_presets.def).
 struct Preset {
   Scheme scheme;
   absl::string_view description;

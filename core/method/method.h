@@ -50,6 +50,17 @@ struct MethodOptions {
   ScaleRule scale = ScaleRule::kMinmax;
   DType scale_type = DType::kF32;  // stored type of scales
   bool narrow = false;             // weights and scales are F16 or BF16 values
+  // For codecs that choose scales themselves.
+  SearchLevel search = SearchLevel::kDefault;
+  // How much an error in each input column matters: [matrices, I], each for
+  // `matrix_rows` consecutive rows (stacked experts); null: equally.
+  const float* importance = nullptr;
+  int64_t matrix_rows = 0;
+
+  // That of row `row` of a tensor with rows of `cols`.
+  const float* ImportanceOf(int64_t row, int64_t cols) const {
+    return importance ? importance + row / matrix_rows * cols : nullptr;
+  }
 };
 
 // Scratch of one worker, reused from tile to tile.

@@ -7,6 +7,9 @@
 //           ties, so the result is never worse than minmax. Errors are measured
 //           with the stored (rounded) scale.
 //
+// Codecs that choose the scales of their blocks (GGUF types) search by
+// themselves, by MethodOptions::search; the scale rule does not concern them.
+//
 // A cell is a row, part of a row, a block of rows and columns, or (with one
 // scale per tensor) everything; the last needs passes over the tensor first.
 #include <algorithm>
@@ -50,6 +53,7 @@ class Rtn final : public QuantMethod {
 
   int ReducePasses(const Codec& codec,
                    const MethodOptions& options) const override {
+    if (codec.chooses_scales()) return 0;
     if (codec.scheme().granularity != Granularity::kTensor) return 0;
     return options.scale == ScaleRule::kMse ? 2 : 1;
   }
@@ -92,7 +96,7 @@ class Rtn final : public QuantMethod {
                      MethodScratch& scratch) const override {
     out.rows = rows;
     out.cols = cols;
-    out.codes.resize(rows * cols * codec.code_bytes());
+    out.codes.resize(rows * codec.row_bytes(cols));
     ChooseScales(codec, options, stats, x, rows, cols, out, scratch);
     return Encode(codec, options, x, out);
   }
@@ -211,12 +215,14 @@ class Rtn final : public QuantMethod {
                           const float* x, CodeTile& out) {
     LaneSums lanes;
     ErrorSums sums;
-    const int64_t row_bytes = out.cols * codec.code_bytes();
+    const int64_t row_bytes = codec.row_bytes(out.cols);
     for (int64_t r = 0; r < out.rows; ++r) {
       const float* row = x + r * out.cols;
       uint8_t* codes = out.codes.data() + r * row_bytes;
-      codec.EncodeRow(row, out.cols, codec.ScalesOfRow(out, r, options.narrow),
-                      codes, lanes);
+      RowScales scales = codec.ScalesOfRow(out, r, options.narrow);
+      scales.importance = options.ImportanceOf(out.first_row + r, out.cols);
+      scales.search = options.search;
+      codec.EncodeRow(row, out.cols, scales, codes, lanes);
     }
     sums.noise = CombineLanes(lanes.noise);
     sums.signal = CombineLanes(lanes.signal);

@@ -30,6 +30,8 @@ class Decider {
 
   absl::StatusOr<std::vector<Decision>> Run() {
     QUANT_ASSIGN_OR_RETURN(RuleSet rules, RuleSet::Compile(request_.rules));
+    QUANT_ASSIGN_OR_RETURN(policies_, format_.Policies(model_, request_.scheme,
+                                                       /*importance=*/false));
     const int64_t count = static_cast<int64_t>(roles_.size());
     for (int64_t i = 0; i < count; ++i) {
       decisions_.push_back(First(i, rules));
@@ -60,6 +62,12 @@ class Decider {
       return {.quantized = true, .scheme = *found.scheme, .reason = reason};
     }
     if (elements == 0) return {.reason = "skipped: empty"};
+    if (!policies_.empty()) {
+      const TensorPolicy& policy = policies_[i];
+      if (!policy.scheme) return {.reason = policy.reason};
+      return {
+          .quantized = true, .scheme = *policy.scheme, .reason = policy.reason};
+    }
     if (format_.ConvertsEverything()) {
       if (!IsWeightFloat(tensor(i).dtype)) {
         return {.reason =
@@ -148,7 +156,7 @@ class Decider {
                  columns > kMaxRowElements / rows_together) {
         why = absl::StrCat("rows of ", columns, " elements; at most ",
                            kMaxRowElements / rows_together, " are allowed");
-      } else if (shape.size() == 2) {
+      } else if (shape.size() == 2 || format_.TakesStacks()) {
         why = format_.ShapeMisfit(scheme, shape, part == parts.back());
       }
       if (!why.empty()) {
@@ -161,6 +169,10 @@ class Decider {
 
   void UseChannels(const std::vector<int64_t>& parts,
                    const std::string& misfit) {
+    if (decisions_[parts.front()].scheme.has_inner_scales()) {
+      problems_.push_back(misfit);
+      return;
+    }
     Scheme scheme = decisions_[parts.front()].scheme;
     scheme.granularity = Granularity::kChannel;
     scheme.group_size = scheme.block_rows = scheme.block_cols = 0;
@@ -203,6 +215,7 @@ class Decider {
   const std::vector<TensorRole>& roles_;
   const OutputRequest& request_;
   const ArtifactFormat& format_;
+  std::vector<TensorPolicy> policies_;
   std::vector<Decision> decisions_;
   std::map<std::string, int64_t> module_index_;
   std::vector<std::string> problems_;

@@ -20,7 +20,7 @@ class Execution {
  public:
   Execution(const ModelReader& model, const Plan& plan,
             const ExecuteOptions& options)
-      : model_(model), plan_(plan), options_(options) {}
+      : model_(ViewedModel(model, plan)), plan_(plan), options_(options) {}
 
   absl::StatusOr<ExecuteResult> Run() {
     QUANT_RETURN_IF_ERROR(MakeDirectories(options_.work_dir));

@@ -11,11 +11,10 @@ namespace quant {
 OutputFile::OutputFile(File file, const LayoutFile& layout)
     : file_(std::move(file)),
       name_(layout.path),
-      size_(layout.layout.file_size),
-      front_(static_cast<int64_t>(layout.layout.header.size())) {
-  for (const SafetensorsTensor& tensor : layout.layout.tensors) {
-    const int64_t begin = front_ + tensor.begin;
-    regions_.push_back({begin, front_ + tensor.end, begin});
+      size_(layout.file_size),
+      front_(static_cast<int64_t>(layout.header.size())) {
+  for (const PlacedTensor& tensor : layout.tensors) {
+    regions_.push_back({tensor.begin, tensor.end, tensor.begin, 0});
   }
   AdvanceFront();
 }
@@ -26,12 +25,12 @@ absl::StatusOr<OutputFile> OutputFile::Open(const std::string& directory,
   const std::string path = JoinPath(directory, layout.path);
   QUANT_ASSIGN_OR_RETURN(File file, File::OpenWrite(path));
   QUANT_ASSIGN_OR_RETURN(const int64_t size, file.Size());
-  if (size != layout.layout.file_size) *fresh = true;
+  if (size != layout.file_size) *fresh = true;
   if (*fresh) {
     QUANT_RETURN_IF_ERROR(file.Truncate(0));
-    QUANT_RETURN_IF_ERROR(file.Allocate(layout.layout.file_size));
+    QUANT_RETURN_IF_ERROR(file.Allocate(layout.file_size));
   }
-  const std::string& header = layout.layout.header;
+  const std::string& header = layout.header;
   QUANT_RETURN_IF_ERROR(file.WriteAt(
       0, absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(header.data()),
                              header.size())));
@@ -42,7 +41,16 @@ void OutputFile::MarkWritten(int64_t begin, int64_t end) {
   const auto it = std::upper_bound(
       regions_.begin(), regions_.end(), begin,
       [](int64_t offset, const Region& r) { return offset < r.end; });
-  if (it != regions_.end() && end > it->written) it->written = end;
+  if (it == regions_.end()) return;
+  if (begin == it->written) {
+    it->written = end;
+  } else {
+    it->scattered += end - begin;
+  }
+  // Ranges are written once each, so that their sum says when all are there.
+  if (it->written - it->begin + it->scattered == it->end - it->begin) {
+    it->written = it->end;
+  }
   AdvanceFront();
 }
 

@@ -34,8 +34,9 @@ class OutputFile {
     return file_.ReadAt(offset, out);
   }
 
-  // Bytes [begin, end) of one tensor are written; for each tensor this is
-  // called with ascending, adjoining ranges.
+  // Bytes [begin, end) of one tensor are written, each byte once. Where ranges
+  // do not come in ascending order, nothing of the tensor is hashable before
+  // all of it is written.
   void MarkWritten(int64_t begin, int64_t end);
 
   // Complete bytes, from the start of the file, that are not hashed yet.
@@ -62,7 +63,8 @@ class OutputFile {
   struct Region {
     int64_t begin;
     int64_t end;
-    int64_t written;  // absolute end of the written prefix
+    int64_t written;    // absolute end of the written prefix
+    int64_t scattered;  // bytes written beyond the prefix
   };
 
   File file_;

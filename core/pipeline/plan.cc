@@ -14,6 +14,7 @@
 #include "core/pipeline/decide.h"
 #include "core/pipeline/layout.h"
 #include "core/pipeline/tensor_job.h"
+#include "core/pipeline/view.h"
 
 namespace quant {
 namespace {
@@ -90,8 +91,7 @@ class OutputPlanner {
     for (size_t i = 0; i < decisions.size(); ++i) {
       QUANT_RETURN_IF_ERROR(AddTensor(static_cast<int>(i), decisions[i], plan));
     }
-    QUANT_ASSIGN_OR_RETURN(plan.layout.files,
-                           PlaceTensors(plan.tensors, request.max_shard_bytes));
+    QUANT_RETURN_IF_ERROR(Place(plan));
     QUANT_RETURN_IF_ERROR(AddTexts(plan));
     AddFiles(plan);
     plan.bits_per_weight = BitsPerWeight(plan);
@@ -126,6 +126,18 @@ class OutputPlanner {
     return absl::OkStatus();
   }
 
+  absl::Status Place(OutputPlan& plan) {
+    LayoutRequest request{.model = &model_,
+                          .scheme = &plan.request.scheme,
+                          .groups = {},
+                          .max_shard_bytes = plan.request.max_shard_bytes};
+    for (TensorPlan& tensor : plan.tensors) {
+      request.groups.push_back(absl::MakeSpan(tensor.outputs));
+    }
+    QUANT_ASSIGN_OR_RETURN(plan.layout, format_->LayOut(request));
+    return absl::OkStatus();
+  }
+
   absl::Status AddTexts(OutputPlan& plan) {
     std::vector<QuantizedModule> modules;
     for (const TensorPlan& tensor : plan.tensors) {
@@ -140,12 +152,9 @@ class OutputPlanner {
     if (!config.empty()) {
       plan.layout.texts.push_back({"config.json", std::move(config)});
     }
-    std::string index = IndexJson(plan.layout.files);
-    if (!index.empty()) {
-      plan.layout.texts.push_back(
-          {"model.safetensors.index.json", std::move(index)});
+    if (format_->CarriesSideFiles()) {
+      plan.layout.side_files = model_.side_files();
     }
-    plan.layout.side_files = model_.side_files();
     return absl::OkStatus();
   }
 
@@ -180,15 +189,16 @@ class OutputPlanner {
   const ArtifactFormat* format_ = nullptr;
 };
 
-// Order of processing: that of the first output's files, weights before what is
-// copied, so that bytes arrive about in the order in which they are hashed.
+// Order of processing: that of the first output's files, so that bytes arrive
+// about in the order in which they are hashed.
 std::vector<int> OrderOf(const OutputPlan& first) {
   std::vector<int> order(first.tensors.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int>(i);
   const auto key = [&](int i) {
     const TensorPlan& tensor = first.tensors[i];
-    const int file = tensor.outputs.empty() ? 0 : tensor.outputs[0].file;
-    return std::make_tuple(file, !tensor.quantized, i);
+    if (tensor.outputs.empty()) return std::make_tuple(0, int64_t{0}, i);
+    const OutputTensor& output = tensor.outputs[0];
+    return std::make_tuple(output.file, output.offset, i);
   };
   std::sort(order.begin(), order.end(),
             [&](int a, int b) { return key(a) < key(b); });
@@ -244,17 +254,19 @@ absl::Status AddBounds(const ModelReader& model, int threads, Plan& plan) {
 
 }  // namespace
 
-absl::StatusOr<Plan> MakePlan(const ModelReader& model,
+absl::StatusOr<Plan> MakePlan(const ModelReader& source,
                               const PlanRequest& request) {
   QUANT_RETURN_IF_ERROR(CheckRequest(request));
   QUANT_ASSIGN_OR_RETURN(const ModelConfig config,
-                         ParseModelConfig(model.config_json()));
-  QUANT_RETURN_IF_ERROR(CheckNotQuantized(model, config));
+                         ParseModelConfig(source.config_json()));
+  QUANT_RETURN_IF_ERROR(CheckNotQuantized(source, config));
+  Plan plan;
+  QUANT_ASSIGN_OR_RETURN(plan.view, MakeView(source, request));
+  const ModelReader& model = ViewedModel(source, plan);
   std::vector<TensorRole> roles;
   for (const TensorEntry& tensor : model.tensors()) {
     roles.push_back(RoleOf(tensor));
   }
-  Plan plan;
   for (size_t i = 0; i < request.outputs.size(); ++i) {
     absl::StatusOr<OutputPlan> output =
         OutputPlanner(model, roles).Run(request.outputs[i]);

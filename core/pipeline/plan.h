@@ -4,6 +4,7 @@
 #define QUANT_CORE_PIPELINE_PLAN_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -22,7 +23,7 @@ struct PlannedFile {
 
 // What one output makes of one source tensor.
 struct TensorPlan {
-  int source = 0;  // index into ModelReader::tensors()
+  int source = 0;  // index into ModelReader::tensors() of the viewed model
   std::string role;
   bool quantized = false;  // false: copied as it is
   Scheme scheme;           // when quantized
@@ -42,6 +43,10 @@ struct OutputPlan {
 };
 
 struct Plan {
+  // The source under the names and shapes of the outputs' format, or null when
+  // they are its own. Refers to the model that was planned. Shared, because
+  // plans are copied and cached.
+  std::shared_ptr<const ModelReader> view;
   std::vector<OutputPlan> outputs;
   std::vector<int> order;  // source tensors, in the order of processing
   int64_t memory_bound_bytes = 0;
@@ -49,6 +54,12 @@ struct Plan {
   int64_t source_bytes = 0;
   std::string fingerprint;  // 32 hex digits
 };
+
+// The model that a plan's tensors are of.
+inline const ModelReader& ViewedModel(const ModelReader& model,
+                                      const Plan& plan) {
+  return plan.view ? *plan.view : model;
+}
 
 // Reads headers and config only. INVALID_ARGUMENT for recipes that can't be;
 // FAILED_PRECONDITION PLAN_REFUSED when the model does not fit the recipe (all

@@ -20,7 +20,9 @@ void FillTensor(const ModelReader& model, const OutputPlan& output,
   for (const OutputTensor& planned : tensor.outputs) {
     v1::PlannedTensor& item = *out.add_outputs();
     item.set_name(planned.name);
-    item.set_dtype(std::string(DTypeName(planned.dtype)));
+    item.set_dtype(std::string(planned.block_type
+                                   ? InfoOf(*planned.block_type).name
+                                   : DTypeName(planned.dtype)));
     for (int64_t dimension : planned.shape) item.add_shape(dimension);
     item.set_file(output.layout.files[planned.file].path);
   }
@@ -28,7 +30,8 @@ void FillTensor(const ModelReader& model, const OutputPlan& output,
 
 }  // namespace
 
-v1::JobPlan PlanToProto(const ModelReader& model, const Plan& plan) {
+v1::JobPlan PlanToProto(const ModelReader& source, const Plan& plan) {
+  const ModelReader& model = ViewedModel(source, plan);
   v1::JobPlan proto;
   for (const OutputPlan& output : plan.outputs) {
     v1::OutputPlan& out = *proto.add_outputs();

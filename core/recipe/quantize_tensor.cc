@@ -56,6 +56,10 @@ absl::StatusOr<Array> ToArray(const v1::QuantizeTensorRequest& request) {
 
 void FillCodes(const Codec& codec, const CodeTile& tile,
                v1::QuantizeTensorResponse& out) {
+  if (codec.chooses_scales()) {
+    for (uint8_t byte : tile.codes) out.add_codes(byte);
+    return;
+  }
   const int64_t count = tile.rows * tile.cols;
   const int bytes = codec.code_bytes();
   for (int64_t i = 0; i < count; ++i) {
@@ -76,7 +80,7 @@ void FillDequantized(const Codec& codec, const CodeTile& tile,
                      v1::QuantizeTensorResponse& out) {
   std::vector<float> row(tile.cols);
   for (int64_t r = 0; r < tile.rows; ++r) {
-    codec.DecodeRow(tile.codes.data() + r * tile.cols * codec.code_bytes(),
+    codec.DecodeRow(tile.codes.data() + r * codec.row_bytes(tile.cols),
                     tile.cols, codec.ScalesOfRow(tile, r, false), row.data());
     for (float value : row) out.add_dequantized(value);
   }
@@ -84,6 +88,9 @@ void FillDequantized(const Codec& codec, const CodeTile& tile,
 
 double BitsPerValue(const Codec& codec, const CodeTile& tile) {
   const double codes = static_cast<double>(tile.rows * tile.cols);
+  if (codec.chooses_scales()) {
+    return 8.0 * static_cast<double>(tile.codes.size()) / codes;
+  }
   const double zero_bits = codec.has_zeros() ? codec.scheme().bits : 0;
   return codec.scheme().bits +
          static_cast<double>(tile.scales.size()) * (32 + zero_bits) / codes;

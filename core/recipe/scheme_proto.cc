@@ -20,6 +20,12 @@ absl::Status ApplyGranularity(const v1::Recipe& recipe, Scheme& scheme) {
                                     "\" is a plain cast and has no scales"),
                        field);
   }
+  if (scheme.has_inner_scales()) {
+    return InvalidSpec(absl::StrCat("scheme \"", scheme.name,
+                                    "\" keeps scales inside its blocks; their "
+                                    "size is part of the type"),
+                       field);
+  }
   scheme.group_size = scheme.block_rows = scheme.block_cols = 0;
   if (group) {
     if (recipe.group_size() < 1 || recipe.group_size() > kMaxGroupSize) {

@@ -18,7 +18,7 @@ inline std::vector<Scheme> AllSchemes() {
   for (const Preset& preset : Presets()) {
     const Scheme& scheme = preset.scheme;
     schemes.push_back(scheme);
-    if (scheme.is_cast()) continue;
+    if (scheme.is_cast() || scheme.has_inner_scales()) continue;
     for (Granularity granularity :
          {Granularity::kTensor, Granularity::kChannel, Granularity::kGroup}) {
       Scheme variant = scheme;

@@ -44,6 +44,8 @@ std::vector<SourceFile> ReadTree(const std::string& root) {
         it.disable_recursion_pending();
       continue;
     }
+    // In a worktree .git is a file that names the main checkout.
+    if (it->path().filename() == ".git") continue;
     std::ifstream stream(it->path(), std::ios::binary);
     std::ostringstream text;
     text << stream.rdbuf();

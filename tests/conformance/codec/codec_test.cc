@@ -121,7 +121,7 @@ class CodecConformance : public ::testing::TestWithParam<Scheme> {
   // A tile of one row with minmax scales per cell.
   CodeTile Encode(const std::vector<float>& x, DType type, LaneSums& sums) {
     CodeTile tile{.rows = 1, .cols = static_cast<int64_t>(x.size())};
-    tile.codes.resize(tile.cols * codec_->code_bytes());
+    tile.codes.resize(codec_->row_bytes(tile.cols));
     if (!GetParam().is_cast()) {
       const int64_t group = codec_->group(tile.cols);
       for (int64_t at = 0; at < tile.cols; at += group) {

@@ -120,9 +120,9 @@ TEST_P(MethodConformance, SumsAreThoseOfTheDecodedWeights) {
   double noise = 0, signal = 0;
   std::vector<float> back(cols);
   for (int64_t r = 0; r < rows; ++r) {
-    codec_->DecodeRow(
-        result.tile.codes.data() + r * cols * codec_->code_bytes(), cols,
-        codec_->ScalesOfRow(result.tile, r, false), back.data());
+    codec_->DecodeRow(result.tile.codes.data() + r * codec_->row_bytes(cols),
+                      cols, codec_->ScalesOfRow(result.tile, r, false),
+                      back.data());
     for (int64_t c = 0; c < cols; ++c) {
       const double error = static_cast<double>(back[c] - x[r * cols + c]);
       noise += error * error;

@@ -1,0 +1,18 @@
+// Error sums of values that were decoded by whatever codec.
+#ifndef QUANT_CORE_KERNELS_ERROR_SUMS_H_
+#define QUANT_CORE_KERNELS_ERROR_SUMS_H_
+
+#include <cstdint>
+
+#include "core/kernels/lane_sums.h"
+
+namespace quant {
+
+// x [n], back [n]: what its codes stand for. Adds noise, signal and the largest
+// error to `sums`; element i goes to virtual lane i % 16. Bit-equal to the
+// plain loop on every target.
+void AddErrors(const float* x, const float* back, int64_t n, LaneSums& sums);
+
+}  // namespace quant
+
+#endif  // QUANT_CORE_KERNELS_ERROR_SUMS_H_
