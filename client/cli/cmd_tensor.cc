@@ -26,6 +26,9 @@ class Tensor : public Command {
     app.add_option("--limit", limit_, "Values to print; 0 = all")
         ->check(CLI::NonNegativeNumber)
         ->capture_default_str();
+    app.add_option("--importance", importance_,
+                   "How much each column matters to GGUF types: a .npy file "
+                   "with one weight per column");
     app.add_option("--dequantized", dequantized_,
                    "Write the quantized values as floats to this .npy file");
     app.add_flag("--remote", remote_, "Ask the server");
@@ -46,6 +49,11 @@ class Tensor : public Command {
     request.mutable_values()->Add(array.values.begin(), array.values.end());
     request.mutable_shape()->Add(array.shape.begin(), array.shape.end());
     *request.mutable_recipe() = spec.outputs(0).recipe();
+    if (!importance_.empty()) {
+      QUANT_ASSIGN_OR_RETURN(const Array weights, ReadArray(importance_));
+      request.mutable_importance()->Add(weights.values.begin(),
+                                        weights.values.end());
+    }
     QUANT_ASSIGN_OR_RETURN(const v1::QuantizeTensorResponse response,
                            remote_ ? Remote(request) : QuantizeTensor(request));
     if (!dequantized_.empty()) {
@@ -136,6 +144,7 @@ class Tensor : public Command {
   std::string array_argument_;
   RecipeFlags recipe_;
   int limit_ = 32;
+  std::string importance_;
   std::string dequantized_;
   bool remote_ = false;
   ServerFlags server_;

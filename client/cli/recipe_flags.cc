@@ -44,8 +44,9 @@ void RecipeFlags::Add(CLI::App& app) {
              "Which numbers come out, e.g. W4A16; repeat for several outputs "
              "from one read (see: quantctl methods)");
   app.add_option("--method", method_, "How codes are chosen [rtn]");
-  app.add_option("--format", format_,
-                 "How they lie on disk [compressed-tensors]");
+  app.add_option(
+      "--format", format_,
+      "How they lie on disk [compressed-tensors; gguf for its types]");
   app.add_option("--group-size", group_size_,
                  "Elements that share a scale: N, channel or tensor");
   auto* symmetric = app.add_flag("--symmetric", symmetric_,
@@ -53,6 +54,11 @@ void RecipeFlags::Add(CLI::App& app) {
   app.add_flag("--asymmetric", asymmetric_, "With zero points")
       ->excludes(symmetric);
   app.add_option("--scale", scale_, "minmax or mse [minmax]");
+  app.add_option("--search", search_,
+                 "How long to search for scales of GGUF types: default or fast "
+                 "[default]");
+  app.add_flag("--allow-requantize", allow_requantize_,
+               "Take a source that is quantized already");
   repeatable("--rule", rules_,
              "MATCH=SCHEME or MATCH=skip; MATCH is a name, re:PATTERN or a "
              "class such as Linear; the first that matches wins");
@@ -132,6 +138,8 @@ absl::Status RecipeFlags::Override(v1::Recipe& recipe) const {
   if (!method_.empty()) recipe.set_method(method_);
   if (!format_.empty()) recipe.set_format(format_);
   if (!scale_.empty()) recipe.set_scale(scale_);
+  if (!search_.empty()) recipe.set_search(search_);
+  if (allow_requantize_) recipe.set_allow_requantize(true);
   if (symmetric_) recipe.set_symmetric(true);
   if (asymmetric_) recipe.set_symmetric(false);
   if (on_mismatch_) recipe.set_on_mismatch(*on_mismatch_);

@@ -36,6 +36,8 @@ class RecipeFlags {
   bool symmetric_ = false;
   bool asymmetric_ = false;
   std::string scale_;
+  std::string search_;
+  bool allow_requantize_ = false;
   std::vector<std::string> rules_;
   std::optional<v1::OnMismatch> on_mismatch_;
   std::string max_shard_size_;

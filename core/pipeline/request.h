@@ -28,6 +28,8 @@ struct OutputRequest {
   std::string method = "rtn";
   std::string format = "compressed-tensors";
   ScaleRule scale = ScaleRule::kMinmax;
+  SearchLevel search = SearchLevel::kDefault;
+  bool allow_requantize = false;  // take sources that are quantized already
   std::vector<TensorRule> rules;
   OnMismatch on_mismatch = OnMismatch::kFail;
   int64_t max_shard_bytes = 5'000'000'000;

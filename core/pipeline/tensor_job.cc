@@ -66,7 +66,8 @@ absl::StatusOr<TensorJob> MakeTensorJob(const ModelReader& model,
       const DType scale_type = task.format->ScaleType(job.source->dtype);
       task.options = {.scale = output.request.scale,
                       .scale_type = scale_type,
-                      .narrow = IsNarrow(job.source->dtype, scale_type)};
+                      .narrow = IsNarrow(job.source->dtype, scale_type),
+                      .search = output.request.search};
       task.reduce_passes = task.method->ReducePasses(*task.codec, task.options);
       reduce_passes = std::max(reduce_passes, task.reduce_passes);
       row_multiple = std::lcm(row_multiple,

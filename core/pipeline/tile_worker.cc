@@ -94,6 +94,7 @@ absl::Status TileWorker::Encode(const TensorJob& job, int64_t row, int64_t rows,
     const TensorTask& task = job.tasks[i];
     packed_.ranges = job.Ranges(static_cast<int>(i), row, rows);
     if (task.codec) {
+      codes_.first_row = row;
       result.sums[i] = task.method->Quantize(*task.codec, task.options,
                                              stats[i], rows_.data(), rows,
                                              job.tiling.cols, codes_, scratch_);

@@ -54,10 +54,36 @@ absl::StatusOr<Array> ToArray(const v1::QuantizeTensorRequest& request) {
   return array;
 }
 
+// One weight per column, or none.
+absl::Status CheckImportance(const v1::QuantizeTensorRequest& request,
+                             const Array& array) {
+  const int64_t count = request.importance_size();
+  if (count != 0 && count != array.cols) {
+    return InvalidSpec(
+        absl::StrCat(count, " weights for ", array.cols, " columns"),
+        "importance");
+  }
+  for (float weight : request.importance()) {
+    if (weight >= 0 && std::isfinite(weight)) continue;
+    return InvalidSpec(
+        absl::StrCat("weight ", weight, "; finite and >= 0 are allowed"),
+        "importance");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckBlocks(const Scheme& scheme, const Array& array) {
+  const int block = InfoOf(scheme.ggml).block_elems;
+  if (array.cols % block == 0) return absl::OkStatus();
+  return InvalidSpec(absl::StrCat("rows of ", array.cols, " values; scheme \"",
+                                  scheme.name, "\" takes multiples of ", block),
+                     "shape");
+}
+
 void FillCodes(const Codec& codec, const CodeTile& tile,
                v1::QuantizeTensorResponse& out) {
   if (codec.chooses_scales()) {
-    for (uint8_t byte : tile.codes) out.add_codes(byte);
+    out.set_blocks(tile.codes.data(), tile.codes.size());
     return;
   }
   const int64_t count = tile.rows * tile.cols;
@@ -112,9 +138,19 @@ absl::StatusOr<v1::QuantizeTensorResponse> QuantizeTensor(
   if (!method.ok()) return in_recipe(method.status());
   auto codec = MakeCodec(*scheme);
   if (!codec.ok()) return in_recipe(codec.status());
+  auto search = SearchLevelOf(request.recipe());
+  if (!search.ok()) return in_recipe(search.status());
   QUANT_ASSIGN_OR_RETURN(const Array array, ToArray(request));
+  QUANT_RETURN_IF_ERROR(CheckImportance(request, array));
+  if ((*codec)->chooses_scales()) {
+    QUANT_RETURN_IF_ERROR(CheckBlocks(*scheme, array));
+  }
 
-  const MethodOptions options{.scale = *scale};
+  MethodOptions options{.scale = *scale, .search = *search};
+  if (request.importance_size() > 0) {
+    options.importance = request.importance().data();
+    options.matrix_rows = array.rows;
+  }
   MethodScratch scratch;
   TensorStats stats;
   for (int pass = 0; pass < (*method)->ReducePasses(**codec, options); ++pass) {

@@ -82,6 +82,15 @@ absl::StatusOr<ScaleRule> ScaleRuleOf(const v1::Recipe& recipe) {
                           "scale");
 }
 
+absl::StatusOr<SearchLevel> SearchLevelOf(const v1::Recipe& recipe) {
+  if (recipe.search().empty() || recipe.search() == "default") {
+    return SearchLevel::kDefault;
+  }
+  if (recipe.search() == "fast") return SearchLevel::kFast;
+  return UnknownNameError("search level", recipe.search(), {"default", "fast"},
+                          "search");
+}
+
 absl::StatusOr<Nonfinite> NonfiniteOf(const v1::Recipe& recipe) {
   switch (recipe.nonfinite()) {
     case v1::NONFINITE_UNSPECIFIED:

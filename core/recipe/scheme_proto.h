@@ -15,6 +15,7 @@ namespace quant {
 // within the recipe ("scheme", "group_size").
 absl::StatusOr<Scheme> SchemeOf(const v1::Recipe& recipe);
 absl::StatusOr<ScaleRule> ScaleRuleOf(const v1::Recipe& recipe);
+absl::StatusOr<SearchLevel> SearchLevelOf(const v1::Recipe& recipe);
 absl::StatusOr<Nonfinite> NonfiniteOf(const v1::Recipe& recipe);
 
 // Gates of a spec: known metrics, comparisons, outputs that exist.

@@ -87,9 +87,12 @@ absl::Status FillDefaults(v1::Output& output) {
   if (output.name().empty()) output.set_name(recipe.scheme());
   if (recipe.method().empty()) recipe.set_method("rtn");
   if (recipe.format().empty()) {
-    recipe.set_format(scheme.is_cast() ? "safetensors" : "compressed-tensors");
+    recipe.set_format(scheme.has_inner_scales() ? "gguf"
+                      : scheme.is_cast()        ? "safetensors"
+                                                : "compressed-tensors");
   }
   if (recipe.scale().empty()) recipe.set_scale("minmax");
+  if (recipe.search().empty()) recipe.set_search("default");
   if (recipe.on_mismatch() == v1::ON_MISMATCH_UNSPECIFIED) {
     recipe.set_on_mismatch(v1::ON_MISMATCH_FAIL);
   }
@@ -128,6 +131,10 @@ absl::StatusOr<OutputRequest> ToOutputRequest(const v1::Output& output) {
   auto scale = ScaleRuleOf(recipe);
   if (!scale.ok()) return in_recipe(scale.status());
   request.scale = *scale;
+  auto search = SearchLevelOf(recipe);
+  if (!search.ok()) return in_recipe(search.status());
+  request.search = *search;
+  request.allow_requantize = recipe.allow_requantize();
   auto rules = ToRules(recipe);
   if (!rules.ok()) return in_recipe(rules.status());
   request.rules = *std::move(rules);
