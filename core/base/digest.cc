@@ -11,6 +11,13 @@
 #include "core/base/status_macros.h"
 
 namespace quant {
+namespace {
+
+std::string HashHex(const XXH128_hash_t& hash) {
+  return absl::StrFormat("%016x%016x", hash.high64, hash.low64);
+}
+
+}  // namespace
 
 struct Sha256::Impl {
   EVP_MD_CTX* context = EVP_MD_CTX_new();
@@ -75,8 +82,28 @@ uint64_t Xxh3(absl::Span<const uint8_t> bytes) {
 }
 
 std::string Xxh3Hex(absl::string_view bytes) {
-  const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
-  return absl::StrFormat("%016x%016x", hash.high64, hash.low64);
+  return HashHex(XXH3_128bits(bytes.data(), bytes.size()));
+}
+
+struct Xxh3Stream::Impl {
+  XXH3_state_t* state = XXH3_createState();
+  ~Impl() { XXH3_freeState(state); }
+};
+
+Xxh3Stream::Xxh3Stream() : impl_(std::make_unique<Impl>()) {
+  XXH3_128bits_reset(impl_->state);
+}
+
+Xxh3Stream::~Xxh3Stream() = default;
+Xxh3Stream::Xxh3Stream(Xxh3Stream&&) noexcept = default;
+Xxh3Stream& Xxh3Stream::operator=(Xxh3Stream&&) noexcept = default;
+
+void Xxh3Stream::Update(absl::Span<const uint8_t> bytes) {
+  XXH3_128bits_update(impl_->state, bytes.data(), bytes.size());
+}
+
+std::string Xxh3Stream::Hex() const {
+  return HashHex(XXH3_128bits_digest(impl_->state));
 }
 
 }  // namespace quant

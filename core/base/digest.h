@@ -40,6 +40,23 @@ uint64_t Xxh3(absl::Span<const uint8_t> bytes);
 // 128 bits as 32 lower-case hex digits.
 std::string Xxh3Hex(absl::string_view bytes);
 
+// Xxh3Hex of bytes that come piece by piece. Move-only.
+class Xxh3Stream {
+ public:
+  Xxh3Stream();
+  ~Xxh3Stream();
+  Xxh3Stream(Xxh3Stream&&) noexcept;
+  Xxh3Stream& operator=(Xxh3Stream&&) noexcept;
+
+  void Update(absl::Span<const uint8_t> bytes);
+  // Of all bytes so far; more may follow.
+  std::string Hex() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
 }  // namespace quant
 
 #endif  // QUANT_CORE_BASE_DIGEST_H_

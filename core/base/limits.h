@@ -8,6 +8,18 @@ namespace quant {
 
 // safetensors: the reference reader's cap on the header.
 inline constexpr int64_t kMaxSafetensorsHeaderBytes = 100'000'000;
+// GGUF: everything before the data. The largest vocabularies take 20 MB; each
+// byte may cost about four of memory (short strings).
+inline constexpr int64_t kMaxGgufHeaderBytes = 128 << 20;
+inline constexpr int64_t kMaxGgufKeys = 1 << 16;
+inline constexpr int64_t kMaxGgufKeyBytes = 65535;      // the format's own
+inline constexpr int64_t kMaxGgufArrayCount = 1 << 30;  // the reference's
+inline constexpr int64_t kMaxGgufTensorNameBytes = 63;  // the reference's
+inline constexpr int64_t kMaxGgufTensorRank = 4;        // the reference's
+// Far beyond what file systems and accelerators ask for.
+inline constexpr int64_t kMaxGgufAlignment = 1 << 20;
+// Importance matrices: those of models with hundreds of experts reach 1 GB.
+inline constexpr int64_t kMaxImatrixBytes = int64_t{2} << 30;
 inline constexpr int64_t kMaxTensorsPerModel = 1 << 20;
 inline constexpr int64_t kMaxTensorNameBytes = 1024;
 inline constexpr int64_t kMaxTensorRank = 8;

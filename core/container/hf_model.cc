@@ -1,7 +1,5 @@
 #include "core/container/hf_model.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <tuple>
 #include <utility>
@@ -24,8 +22,6 @@ namespace {
 constexpr char kSingleName[] = "model.safetensors";
 constexpr char kIndexName[] = "model.safetensors.index.json";
 constexpr char kConfigName[] = "config.json";
-// Well under the usual limit of 1024 descriptors per process.
-constexpr size_t kMaxOpenFiles = 128;
 
 bool HasRegular(absl::Span<const DirEntry> entries, absl::string_view name) {
   return std::any_of(entries.begin(), entries.end(), [&](const DirEntry& e) {
@@ -177,14 +173,9 @@ absl::Status HfModel::OpenShards(const std::string& index_path) {
 
 absl::Status HfModel::AddFile(const std::string& path,
                               const std::string& name) {
-  // Opening a pipe would wait for its writer.
-  struct stat info;
-  if (::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
-    return ModelMalformed(absl::StrCat(path, ": is not a regular file"));
-  }
-  QUANT_ASSIGN_OR_RETURN(File file, File::OpenRead(path));
+  QUANT_ASSIGN_OR_RETURN(File file, OpenWeightFile(path));
   QUANT_ASSIGN_OR_RETURN(OpenedFile opened, ReadHeader(file));
-  const int number = static_cast<int>(files_.size());
+  const int number = static_cast<int>(files().size());
   for (SafetensorsTensor& tensor : opened.header.tensors) {
     tensors_.push_back({.name = std::move(tensor.name),
                         .dtype = tensor.dtype,
@@ -193,59 +184,9 @@ absl::Status HfModel::AddFile(const std::string& path,
                         .offset = opened.header.data_start + tensor.begin,
                         .bytes = tensor.end - tensor.begin});
   }
-  files_.push_back({.name = name,
-                    .identity = opened.identity,
-                    .header_digest = std::move(opened.digest)});
-  paths_.push_back(path);
-  open_.emplace_back();
-  if (open_.size() <= kMaxOpenFiles) open_.back().emplace(std::move(file));
-  return absl::OkStatus();
-}
-
-absl::Status HfModel::Read(const TensorEntry& tensor, int64_t begin,
-                           absl::Span<uint8_t> out) const {
-  const int64_t size = static_cast<int64_t>(out.size());
-  if (tensor.file < 0 || tensor.file >= static_cast<int>(files_.size()) ||
-      begin < 0 || begin > tensor.bytes || size > tensor.bytes - begin) {
-    return MakeError(
-        absl::StatusCode::kInternal, Reason::kInternal,
-        absl::StrCat("tensor \"", tensor.name, "\": read of ", size,
-                     " bytes at ", begin, " outside of its ", tensor.bytes));
-  }
-  const int64_t offset = tensor.offset + begin;
-  absl::Status status;
-  if (open_[tensor.file]) {
-    status = open_[tensor.file]->ReadAt(offset, out);
-  } else {
-    QUANT_RETURN_IF_ERROR(CheckFileUnchanged(tensor.file));
-    QUANT_ASSIGN_OR_RETURN(const File file,
-                           File::OpenRead(paths_[tensor.file]));
-    status = file.ReadAt(offset, out);
-  }
-  if (status.ok()) return status;
-  // A file that lost its end was good when it was opened: say so.
-  QUANT_RETURN_IF_ERROR(CheckFileUnchanged(tensor.file));
-  return status;
-}
-
-absl::Status HfModel::CheckFileUnchanged(int file) const {
-  auto now = IdentityOf(paths_[file]);
-  const FileIdentity& then = files_[file].identity;
-  if (now.ok() && now->size_bytes == then.size_bytes &&
-      now->mtime_ns == then.mtime_ns) {
-    return absl::OkStatus();
-  }
-  return MakeError(
-      absl::StatusCode::kFailedPrecondition, Reason::kSourceChanged,
-      absl::StrCat(paths_[file], ": ", now.ok() ? "changed" : "is gone",
-                   " since it was opened; the weights must stay "
-                   "as they are until the end"));
-}
-
-absl::Status HfModel::CheckUnchanged() const {
-  for (size_t i = 0; i < files_.size(); ++i) {
-    QUANT_RETURN_IF_ERROR(CheckFileUnchanged(static_cast<int>(i)));
-  }
+  weights_.Add(std::move(file), {.name = name,
+                                 .identity = opened.identity,
+                                 .header_digest = std::move(opened.digest)});
   return absl::OkStatus();
 }
 

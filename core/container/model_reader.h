@@ -5,13 +5,16 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "core/base/file.h"
 #include "core/tensor/dtype.h"
+#include "core/tensor/ggml_type.h"
 #include "core/tensor/shape.h"
 
 namespace quant {
@@ -20,11 +23,17 @@ namespace quant {
 struct TensorEntry {
   std::string name;
   DType dtype = DType::kF32;
+  // For tensors of GGUF blocks: their type. dtype is then U8, for the bytes;
+  // shape still counts values.
+  std::optional<GgmlType> block_type = std::nullopt;
   Shape shape;         // [out, in] for matrices
   int file = 0;        // index into ModelReader::files()
   int64_t offset = 0;  // first byte, absolute in the file
   int64_t bytes = 0;
 };
+
+// "BF16", "Q4_K": the type of the values.
+absl::string_view TypeName(const TensorEntry& tensor);
 
 // One weight file of the source.
 struct WeightFile {
@@ -66,10 +75,11 @@ class ModelReader {
 };
 
 // Opens a directory (model.safetensors, or model.safetensors.index.json with
-// its shards) or a .safetensors file. NOT_FOUND SOURCE_MISSING when there is
-// nothing to read; FAILED_PRECONDITION UNSAFE_FORMAT when there is only a
-// pickle; DATA_LOSS MODEL_MALFORMED for broken files and index entries that are
-// not plain file names or disagree with the shards.
+// its shards, or else one GGUF model) or a .safetensors or .gguf file (of a
+// split model: the first). NOT_FOUND SOURCE_MISSING when there is nothing to
+// read; FAILED_PRECONDITION UNSAFE_FORMAT when there is only a pickle;
+// DATA_LOSS MODEL_MALFORMED for broken files and index entries that are not
+// plain file names or disagree with the shards.
 absl::StatusOr<std::unique_ptr<ModelReader>> OpenModel(const std::string& path);
 
 }  // namespace quant

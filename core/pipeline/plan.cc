@@ -35,6 +35,10 @@ absl::Status CheckNotQuantized(const ModelReader& model,
   }
   for (const TensorEntry& tensor : model.tensors()) {
     if (!found.empty()) break;
+    if (tensor.block_type) {
+      found =
+          absl::StrCat("tensor \"", tensor.name, "\" is ", TypeName(tensor));
+    }
     for (absl::string_view suffix :
          {".weight_packed", ".qweight", ".weight_scale", ".weight_scale_inv",
           ".weight.absmax", ".SCB"}) {

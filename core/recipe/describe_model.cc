@@ -20,7 +20,7 @@ constexpr int64_t kElementsPerTile = 1 << 18;
 void FillTensor(const ModelReader& model, const TensorEntry& tensor,
                 v1::TensorInfo& out) {
   out.set_name(tensor.name);
-  out.set_dtype(std::string(DTypeName(tensor.dtype)));
+  out.set_dtype(std::string(TypeName(tensor)));
   for (int64_t dimension : tensor.shape) out.add_shape(dimension);
   out.set_role(RoleOf(tensor).role);
   out.set_file(model.files()[tensor.file].name);

@@ -9,7 +9,7 @@ void FillTensor(const ModelReader& model, const OutputPlan& output,
   const TensorEntry& source = model.tensors()[tensor.source];
   out.set_name(source.name);
   for (int64_t dimension : source.shape) out.add_shape(dimension);
-  out.set_dtype(std::string(DTypeName(source.dtype)));
+  out.set_dtype(std::string(TypeName(source)));
   out.set_role(tensor.role);
   if (tensor.quantized) {
     out.set_scheme(tensor.scheme.name);

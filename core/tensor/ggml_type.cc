@@ -1,5 +1,7 @@
 #include "core/tensor/ggml_type.h"
 
+#include "core/base/checked_math.h"
+
 namespace quant {
 namespace {
 
@@ -49,6 +51,26 @@ const GgmlTypeInfo* FindGgmlType(absl::string_view name) {
 
 const GgmlTypeInfo& InfoOf(GgmlType type) {
   return *FindGgmlType(static_cast<int64_t>(type));
+}
+
+std::optional<DType> DTypeOf(GgmlType type) {
+  if (InfoOf(type).quantized()) return std::nullopt;
+  return ParseDType(InfoOf(type).name);  // both tables use the same names
+}
+
+std::optional<GgmlType> GgmlTypeOf(DType dtype) {
+  const GgmlTypeInfo* info = FindGgmlType(DTypeName(dtype));
+  if (info == nullptr || info->quantized()) return std::nullopt;
+  return info->type;
+}
+
+std::optional<int64_t> GgmlTensorBytes(GgmlType type, const Shape& shape) {
+  const GgmlTypeInfo& info = InfoOf(type);
+  const auto elements = NumElements(shape);
+  const int64_t columns = shape.empty() ? 1 : shape.back();
+  if (!elements || columns % info.block_elems != 0) return std::nullopt;
+  // Divided first: the elements fit 63 bits, their bytes may not.
+  return CheckedMul(*elements / info.block_elems, info.block_bytes);
 }
 
 }  // namespace quant

@@ -9,9 +9,12 @@
 #define QUANT_CORE_TENSOR_GGML_TYPE_H_
 
 #include <cstdint>
+#include <optional>
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "core/tensor/dtype.h"
+#include "core/tensor/shape.h"
 
 namespace quant {
 
@@ -58,6 +61,15 @@ absl::Span<const GgmlTypeInfo> GgmlTypes();
 const GgmlTypeInfo* FindGgmlType(int64_t id);
 const GgmlTypeInfo* FindGgmlType(absl::string_view name);
 const GgmlTypeInfo& InfoOf(GgmlType type);
+
+// The element type of tensors without blocks; nothing for block types.
+std::optional<DType> DTypeOf(GgmlType type);
+// The inverse; nothing for element types that GGUF files don't have.
+std::optional<GgmlType> GgmlTypeOf(DType dtype);
+
+// Bytes of a tensor, whose rows are the last dimension; nothing on overflow or
+// when a row does not fill whole blocks.
+std::optional<int64_t> GgmlTensorBytes(GgmlType type, const Shape& shape);
 
 }  // namespace quant
 

@@ -1,27 +1,19 @@
 // A whole safetensors file. What is accepted must be laid out without holes,
 // and survive being laid out again.
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <string>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/container/safetensors.h"
+#include "tests/fuzz/memory_file.h"
 #include "tests/fuzz/targets.h"
 
 namespace quant::fuzz {
 namespace {
 
 absl::StatusOr<quant::SafetensorsHeader> Read(absl::string_view bytes) {
-  static const int memory = ::memfd_create("fuzz", MFD_CLOEXEC);
-  static const std::string path = absl::StrCat("/proc/self/fd/", memory);
-  QUANT_FUZZ_CHECK(::ftruncate(memory, 0) == 0);
-  QUANT_FUZZ_CHECK(::pwrite(memory, bytes.data(), bytes.size(), 0) ==
-                   static_cast<ssize_t>(bytes.size()));
-  const auto file = File::OpenRead(path);
+  const auto file = File::OpenRead(MemoryFile(bytes));
   QUANT_FUZZ_CHECK(file.ok());
   return ReadSafetensorsHeader(*file);
 }

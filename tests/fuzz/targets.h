@@ -13,6 +13,8 @@
 namespace quant::fuzz {
 
 void SafetensorsHeader(absl::string_view bytes);
+void GgufHeader(absl::string_view bytes);
+void Imatrix(absl::string_view bytes);
 void ModelIndex(absl::string_view bytes);
 void RecipeFile(absl::string_view bytes);
 void Gate(absl::string_view bytes);

@@ -33,6 +33,8 @@ struct Target {
 
 const Target kTargets[] = {
     {"safetensors_header", fuzz::SafetensorsHeader},
+    {"gguf_header", fuzz::GgufHeader},
+    {"imatrix", fuzz::Imatrix},
     {"model_index", fuzz::ModelIndex},
     {"recipe_file", fuzz::RecipeFile},
     {"gate", fuzz::Gate},

@@ -56,5 +56,17 @@ TEST(Xxh3Test, KnownAnswers) {
   EXPECT_NE(Xxh3Hex("a"), Xxh3Hex("b"));
 }
 
+TEST(Xxh3Test, PiecesHashAsTheWhole) {
+  const std::string text(1000, 'x');
+  const absl::Span<const uint8_t> bytes(
+      reinterpret_cast<const uint8_t*>(text.data()), text.size());
+  Xxh3Stream stream;
+  EXPECT_EQ(stream.Hex(), Xxh3Hex(""));
+  stream.Update(bytes.first(1));
+  EXPECT_EQ(stream.Hex(), Xxh3Hex("x"));
+  stream.Update(bytes.subspan(1));
+  EXPECT_EQ(stream.Hex(), Xxh3Hex(text));
+}
+
 }  // namespace
 }  // namespace quant

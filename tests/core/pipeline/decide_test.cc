@@ -6,6 +6,7 @@
 
 #include "absl/strings/match.h"
 #include "core/base/error.h"
+#include "core/container/gguf.h"
 #include "core/pipeline/rules.h"
 #include "tests/core/pipeline/pipeline_test_util.h"
 
@@ -71,6 +72,28 @@ TEST_F(DecideTest, ByDefaultLinearsOnly) {
   EXPECT_EQ(Of(plan, "model.embed_tokens.weight").reason, "skipped: embedding");
   EXPECT_EQ(Of(plan, "model.norm.weight").reason, "skipped: norm");
   EXPECT_EQ(Of(plan, "model.layers.0.mlp.down_proj.weight").reason, "default");
+}
+
+TEST_F(DecideTest, RefusesAGgufFileThatHoldsBlocks) {
+  const auto layout = LayOutGguf(
+      std::vector<GgufKv>{{"general.architecture", std::string("llama")}},
+      {{.name = "blk.0.attn_q.weight",
+        .type = GgmlType::kQ4_K,
+        .shape = {256, 256}}});
+  ASSERT_TRUE(layout.ok()) << layout.status();
+  std::string bytes = layout->header;
+  bytes.resize(layout->file_size);
+  WriteAll(dir_ / "m.gguf", bytes);
+  for (const char* scheme : {"W4A16", "F16"}) {
+    const auto plan = PlanModel(
+        dir_ / "m.gguf",
+        {Request(scheme, scheme == std::string("F16") ? "safetensors"
+                                                      : "compressed-tensors")});
+    EXPECT_EQ(plan.status().code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_EQ(GetReason(plan.status()), Reason::kPlanRefused);
+    EXPECT_THAT(std::string(plan.status().message()),
+                HasSubstr("\"blk.0.attn_q.weight\" is Q4_K"));
+  }
 }
 
 TEST_F(DecideTest, RulesMatchByNameTensorPatternRoleAndClass) {
