@@ -79,6 +79,15 @@ int64_t Codec::row_multiple() const {
   return scheme_.granularity == Granularity::kBlock ? scheme_.block_rows : 1;
 }
 
+void Codec::FromRanges(const float* lo, const float* hi, int64_t n,
+                       DType scale_type, float* scales, int8_t* zeros) const {
+  for (int64_t i = 0; i < n; ++i) {
+    const ScaleZero found = FromRange(lo[i], hi[i], scale_type);
+    scales[i] = found.scale;
+    if (zeros != nullptr) zeros[i] = found.zero;
+  }
+}
+
 RowScales Codec::ScalesOfRow(const CodeTile& tile, int64_t row,
                              bool narrow) const {
   if (scheme_.is_cast()) return {.group = tile.cols};

@@ -76,12 +76,22 @@ class Codec {
   // to `scale_type` (F16, BF16 or F32) so that it still covers; 1 for an empty
   // range. Then codes are at most half a step off.
   virtual ScaleZero FromRange(float lo, float hi, DType scale_type) const = 0;
+  // The same of n ranges. `zeros` is null without zero points.
+  virtual void FromRanges(const float* lo, const float* hi, int64_t n,
+                          DType scale_type, float* scales, int8_t* zeros) const;
 
   // x [I] finite -> codes [row_bytes], and adds the row to `sums`.
   virtual void EncodeRow(const float* x, int64_t cols, const RowScales& scales,
                          uint8_t* codes, LaneSums& sums) const = 0;
   virtual void DecodeRow(const uint8_t* codes, int64_t cols,
                          const RowScales& scales, float* out) const = 0;
+
+  // Whether EncodeNarrowRow may be used: EncodeRow with narrow scales for rows
+  // of F16 or BF16, finite, straight from their bytes.
+  virtual bool takes_narrow_rows() const { return false; }
+  virtual void EncodeNarrowRow(DType dtype, const uint8_t* x, int64_t cols,
+                               const RowScales& scales, uint8_t* codes,
+                               LaneSums& sums) const {}
 
   // The scales of row `row` of a tile.
   RowScales ScalesOfRow(const CodeTile& tile, int64_t row, bool narrow) const;

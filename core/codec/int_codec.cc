@@ -15,6 +15,8 @@
 
 #include "core/codec/codec.h"
 #include "core/kernels/int_codes.h"
+#include "core/kernels/int_scales.h"
+#include "core/kernels/narrow_rows.h"
 
 namespace quant {
 namespace {
@@ -45,6 +47,28 @@ class IntCodec final : public Codec {
     return {
         .scale = scale,
         .zero = static_cast<int8_t>(std::clamp<double>(zero, q_min_, q_max_))};
+  }
+
+  void FromRanges(const float* lo, const float* hi, int64_t n, DType scale_type,
+                  float* scales, int8_t* zeros) const override {
+    IntScales({.symmetric = scheme().symmetric,
+               .q_min = q_min_,
+               .q_max = q_max_,
+               .scale_type = scale_type},
+              lo, hi, n, scales, zeros);
+    for (int64_t i = 0; i < n; ++i) {
+      if (scales[i] != 0) continue;
+      Codec::FromRanges(lo + i, hi + i, 1, scale_type, scales + i,
+                        zeros ? zeros + i : nullptr);
+    }
+  }
+
+  bool takes_narrow_rows() const override { return true; }
+  void EncodeNarrowRow(DType dtype, const uint8_t* x, int64_t cols,
+                       const RowScales& scales, uint8_t* codes,
+                       LaneSums& sums) const override {
+    EncodeNarrowIntRow(ToRow(cols, scales), dtype, x,
+                       reinterpret_cast<int8_t*>(codes), sums);
   }
 
   void EncodeRow(const float* x, int64_t cols, const RowScales& scales,

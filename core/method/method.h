@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -96,6 +97,16 @@ class QuantMethod {
                              const TensorStats& stats, const float* x,
                              int64_t rows, int64_t cols, CodeTile& out,
                              MethodScratch& scratch) const = 0;
+
+  // A shorter way to what Quantize gives, bit for bit, from the bytes of F16 or
+  // BF16 rows as they lie in the source. Nothing where there is none, or where
+  // an element is not finite; `out` then means nothing.
+  virtual std::optional<ErrorSums> QuantizeSource(
+      const Codec& codec, const MethodOptions& options, DType dtype,
+      const uint8_t* x, int64_t rows, int64_t cols, CodeTile& out,
+      MethodScratch& scratch) const {
+    return std::nullopt;
+  }
 };
 
 struct MethodInfo {

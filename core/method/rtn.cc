@@ -17,6 +17,7 @@
 #include <limits>
 
 #include "core/kernels/convert.h"
+#include "core/kernels/narrow_rows.h"
 #include "core/method/method.h"
 
 namespace quant {
@@ -94,14 +95,62 @@ class Rtn final : public QuantMethod {
                      const TensorStats& stats, const float* x, int64_t rows,
                      int64_t cols, CodeTile& out,
                      MethodScratch& scratch) const override {
-    out.rows = rows;
-    out.cols = cols;
-    out.codes.resize(rows * codec.row_bytes(cols));
+    Resize(codec, rows, cols, out);
     ChooseScales(codec, options, stats, x, rows, cols, out, scratch);
     return Encode(codec, options, x, out);
   }
 
+  std::optional<ErrorSums> QuantizeSource(
+      const Codec& codec, const MethodOptions& options, DType dtype,
+      const uint8_t* x, int64_t rows, int64_t cols, CodeTile& out,
+      MethodScratch& scratch) const override {
+    const Granularity granularity = codec.scheme().granularity;
+    if (!codec.takes_narrow_rows() || !options.narrow ||
+        options.scale != ScaleRule::kMinmax ||
+        (granularity != Granularity::kGroup &&
+         granularity != Granularity::kChannel)) {
+      return std::nullopt;
+    }
+    Resize(codec, rows, cols, out);
+    const int64_t groups = codec.grid_cols(cols);
+    const int64_t x_row_bytes = cols * static_cast<int64_t>(sizeof(uint16_t));
+    const int64_t row_bytes = codec.row_bytes(cols);
+    scratch.lo.resize(groups);
+    scratch.hi.resize(groups);
+    LaneSums lanes;
+    for (int64_t r = 0; r < rows; ++r) {
+      const uint8_t* row = x + r * x_row_bytes;
+      if (!NarrowGroupRanges(dtype, row, cols, codec.group(cols),
+                             scratch.lo.data(), scratch.hi.data())) {
+        return std::nullopt;
+      }
+      SetScales(codec, options, scratch, r, groups, out);
+      codec.EncodeNarrowRow(dtype, row, cols, codec.ScalesOfRow(out, r, true),
+                            out.codes.data() + r * row_bytes, lanes);
+    }
+    return SumsOf(lanes);
+  }
+
  private:
+  static void Resize(const Codec& codec, int64_t rows, int64_t cols,
+                     CodeTile& out) {
+    out.rows = rows;
+    out.cols = cols;
+    out.codes.resize(rows * codec.row_bytes(cols));
+    out.scales.resize(codec.grid_rows(rows) * codec.grid_cols(cols));
+    out.zeros.resize(codec.has_zeros() ? out.scales.size() : 0);
+  }
+
+  // The scales of one row of the grid that cover the ranges in `scratch`.
+  static void SetScales(const Codec& codec, const MethodOptions& options,
+                        const MethodScratch& scratch, int64_t grid_row,
+                        int64_t grid_cols, CodeTile& out) {
+    const int64_t first = grid_row * grid_cols;
+    codec.FromRanges(scratch.lo.data(), scratch.hi.data(), grid_cols,
+                     options.scale_type, out.scales.data() + first,
+                     out.zeros.empty() ? nullptr : out.zeros.data() + first);
+  }
+
   static ScaleZero Candidate(const Codec& codec, const MethodOptions& options,
                              float lo, float hi, int candidate) {
     const float ratio = static_cast<float>(RatioOf(candidate));
@@ -135,9 +184,7 @@ class Rtn final : public QuantMethod {
                           const Cell& cell, float lo, float hi,
                           MethodScratch& scratch) {
     ScaleZero best = codec.FromRange(lo, hi, options.scale_type);
-    if (options.scale == ScaleRule::kMinmax || (lo == 0 && hi == 0)) {
-      return best;
-    }
+    if (lo == 0 && hi == 0) return best;
     double least = CellNoise(codec, options, cell, best, scratch);
     for (int i = 1; i < kRatios; ++i) {
       const ScaleZero candidate = Candidate(codec, options, lo, hi, i);
@@ -165,8 +212,6 @@ class Rtn final : public QuantMethod {
                            MethodScratch& scratch) {
     const int64_t grid_rows = codec.grid_rows(rows);
     const int64_t grid_cols = codec.grid_cols(cols);
-    out.scales.resize(grid_rows * grid_cols);
-    out.zeros.resize(codec.has_zeros() ? out.scales.size() : 0);
     const auto set = [&](int64_t index, ScaleZero value) {
       out.scales[index] = value.scale;
       if (!out.zeros.empty()) out.zeros[index] = value.zero;
@@ -184,6 +229,10 @@ class Rtn final : public QuantMethod {
       const int64_t first = gr * cell_rows;
       const int64_t count = std::min(cell_rows, rows - first);
       RangesOfRows(x + first * cols, count, cols, group, grid_cols, scratch);
+      if (options.scale == ScaleRule::kMinmax) {
+        SetScales(codec, options, scratch, gr, grid_cols, out);
+        continue;
+      }
       for (int64_t gc = 0; gc < grid_cols; ++gc) {
         const Cell cell{.x = x + first * cols + gc * group,
                         .rows = count,
@@ -214,7 +263,6 @@ class Rtn final : public QuantMethod {
   static ErrorSums Encode(const Codec& codec, const MethodOptions& options,
                           const float* x, CodeTile& out) {
     LaneSums lanes;
-    ErrorSums sums;
     const int64_t row_bytes = codec.row_bytes(out.cols);
     for (int64_t r = 0; r < out.rows; ++r) {
       const float* row = x + r * out.cols;
@@ -224,6 +272,11 @@ class Rtn final : public QuantMethod {
       scales.search = options.search;
       codec.EncodeRow(row, out.cols, scales, codes, lanes);
     }
+    return SumsOf(lanes);
+  }
+
+  static ErrorSums SumsOf(const LaneSums& lanes) {
+    ErrorSums sums;
     sums.noise = CombineLanes(lanes.noise);
     sums.signal = CombineLanes(lanes.signal);
     sums.max_abs_error = lanes.max_abs_error;

@@ -1,5 +1,7 @@
 #include "core/pipeline/tile_worker.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "core/base/digest.h"
 #include "core/base/error.h"
@@ -40,11 +42,15 @@ absl::StatusOr<TileResult> TileWorker::Run(
   const int64_t row = job.tiling.first_row(tile);
   const int64_t rows = job.tiling.rows_of(tile);
   TileResult result;
-  QUANT_RETURN_IF_ERROR(Load(job, row, rows, result));
+  loaded_ = false;
+  raw_.resize(rows * job.tiling.row_bytes);
+  QUANT_RETURN_IF_ERROR(model_.Read(*job.source, row * job.tiling.row_bytes,
+                                    absl::MakeSpan(raw_)));
   if (pass == job.passes - 1) {
     QUANT_RETURN_IF_ERROR(Encode(job, row, rows, stats, files, result));
     return result;
   }
+  QUANT_RETURN_IF_ERROR(Load(job, row, rows, result));
   result.stats.resize(job.tasks.size());
   for (size_t i = 0; i < job.tasks.size(); ++i) {
     const TensorTask& task = job.tasks[i];
@@ -58,10 +64,8 @@ absl::StatusOr<TileResult> TileWorker::Run(
 
 absl::Status TileWorker::Load(const TensorJob& job, int64_t row, int64_t rows,
                               TileResult& result) {
+  if (std::exchange(loaded_, true)) return absl::OkStatus();
   const Tiling& tiling = job.tiling;
-  raw_.resize(rows * tiling.row_bytes);
-  QUANT_RETURN_IF_ERROR(
-      model_.Read(*job.source, row * tiling.row_bytes, absl::MakeSpan(raw_)));
   const DType dtype = job.source->dtype;
   if (!IsWeightFloat(dtype)) return absl::OkStatus();
   LoadResult loaded;
@@ -95,11 +99,11 @@ absl::Status TileWorker::Encode(const TensorJob& job, int64_t row, int64_t rows,
     packed_.ranges = job.Ranges(static_cast<int>(i), row, rows);
     if (task.codec) {
       codes_.first_row = row;
-      result.sums[i] = task.method->Quantize(*task.codec, task.options,
-                                             stats[i], rows_.data(), rows,
-                                             job.tiling.cols, codes_, scratch_);
+      QUANT_ASSIGN_OR_RETURN(result.sums[i],
+                             Quantize(job, task, row, rows, stats[i], result));
       task.format->Pack(*task.codec, *job.source, codes_, packed_);
     } else {
+      QUANT_RETURN_IF_ERROR(Load(job, row, rows, result));
       packed_.data = {absl::MakeConstSpan(raw_)};
     }
     QUANT_RETURN_IF_ERROR(WriteRanges(task, packed_, files[i], digests));
@@ -107,6 +111,22 @@ absl::Status TileWorker::Encode(const TensorJob& job, int64_t row, int64_t rows,
   }
   result.digest = CombineDigests(digests);
   return absl::OkStatus();
+}
+
+absl::StatusOr<ErrorSums> TileWorker::Quantize(const TensorJob& job,
+                                               const TensorTask& task,
+                                               int64_t row, int64_t rows,
+                                               const TensorStats& stats,
+                                               TileResult& result) {
+  const int64_t cols = job.tiling.cols;
+  if (const auto sums = task.method->QuantizeSource(
+          *task.codec, task.options, job.source->dtype, raw_.data(), rows, cols,
+          codes_, scratch_)) {
+    return *sums;
+  }
+  QUANT_RETURN_IF_ERROR(Load(job, row, rows, result));
+  return task.method->Quantize(*task.codec, task.options, stats, rows_.data(),
+                               rows, cols, codes_, scratch_);
 }
 
 absl::Status TileWorker::WriteRanges(const TensorTask& task,

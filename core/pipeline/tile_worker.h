@@ -45,8 +45,14 @@ class TileWorker {
   absl::Span<uint8_t> hash_buffer();
 
  private:
+  // raw_ to rows_, once per tile, with the policy for NaN and infinities.
   absl::Status Load(const TensorJob& job, int64_t row, int64_t rows,
                     TileResult& result);
+  // raw_ to codes_, by way of rows_ where the method has no shorter one.
+  absl::StatusOr<ErrorSums> Quantize(const TensorJob& job,
+                                     const TensorTask& task, int64_t row,
+                                     int64_t rows, const TensorStats& stats,
+                                     TileResult& result);
   absl::Status Encode(const TensorJob& job, int64_t row, int64_t rows,
                       const std::vector<TensorStats>& stats,
                       const std::vector<OutputFiles>& files,
@@ -56,8 +62,9 @@ class TileWorker {
                            std::vector<uint64_t>& digests);
 
   const ModelReader& model_;
-  std::vector<uint8_t> raw_;
-  std::vector<float> rows_;
+  std::vector<uint8_t> raw_;  // the tile's source bytes
+  std::vector<float> rows_;   // as floats, once loaded_
+  bool loaded_ = false;
   CodeTile codes_;
   PackedTile packed_;
   MethodScratch scratch_;

@@ -94,5 +94,23 @@ TEST(Methods, UnknownNamesGetTheNearest) {
   EXPECT_THAT(std::string(unknown.status().message()), HasSubstr("\"rtn\""));
 }
 
+// What large models are made of must not silently lose its fast path.
+TEST(Rtn, HasAShorterWayForIntegersOfHalves) {
+  const uint16_t x[256] = {};
+  const auto* bytes = reinterpret_cast<const uint8_t*>(x);
+  for (const char* name : {"W4A16", "W4A16_ASYM", "W8A16", "W8A8"}) {
+    const auto codec = *MakeCodec(*FindScheme(name));
+    MethodScratch scratch;
+    CodeTile tile;
+    for (DType type : {DType::kBF16, DType::kF16}) {
+      EXPECT_TRUE((*FindMethod("rtn"))
+                      ->QuantizeSource(*codec,
+                                       {.scale_type = type, .narrow = true},
+                                       type, bytes, 1, 256, tile, scratch))
+          << name;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace quant
