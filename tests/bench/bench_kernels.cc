@@ -2,10 +2,12 @@
 #include <benchmark/benchmark.h>
 
 #include <random>
+#include <string>
 #include <vector>
 
 #include "core/codec/codec.h"
 #include "core/kernels/convert.h"
+#include "core/kernels/ggml_blocks.h"
 #include "core/kernels/pack.h"
 #include "core/method/method.h"
 #include "core/tensor/float_formats.h"
@@ -62,6 +64,74 @@ void Quantize(benchmark::State& state, const Preset& preset, ScaleRule rule) {
   state.SetItemsProcessed(state.iterations() * kRows * kCols);
 }
 
+// How the time per weight is shown.
+benchmark::Counter NanosecondsPer(int64_t weights) {
+  return {1e-9 * static_cast<double>(weights),
+          benchmark::Counter::kIsIterationInvariantRate |
+              benchmark::Counter::kInvert};
+}
+
+void EncodeGguf(benchmark::State& state, const GgmlTypeInfo& type,
+                SearchLevel search, bool weighted) {
+  const GgmlKernels kernels = GgmlKernelsOf(type.type);
+  const std::vector<float> weights = Weights();
+  std::vector<float> importance(kCols);
+  for (int64_t i = 0; i < kCols; ++i) importance[i] = 0.05f + (i * 37 % 101);
+  const int64_t row_bytes = kCols / type.block_elems * type.block_bytes;
+  std::vector<uint8_t> blocks(kRows * row_bytes);
+  for (auto _ : state) {
+    for (int64_t row = 0; row < kRows; ++row) {
+      kernels.encode(weights.data() + row * kCols, kCols,
+                     weighted ? importance.data() : nullptr, search,
+                     blocks.data() + row * row_bytes);
+    }
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * kRows * kCols);
+  state.counters["ns/weight"] = NanosecondsPer(kRows * kCols);
+}
+
+void DecodeGguf(benchmark::State& state, const GgmlTypeInfo& type) {
+  const int64_t n = kRows * kCols;
+  const std::vector<float> weights = Weights();
+  std::vector<uint8_t> blocks(n / type.block_elems * type.block_bytes);
+  const GgmlKernels kernels = GgmlKernelsOf(type.type);
+  kernels.encode(weights.data(), n, nullptr, SearchLevel::kFast, blocks.data());
+  std::vector<float> out(n);
+  for (auto _ : state) {
+    kernels.decode(blocks.data(), n, out.data());
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * n);
+  state.counters["ns/weight"] = NanosecondsPer(n);
+}
+
+// Every block type that has kernels: a new line in ggml_blocks.def is a new
+// case by itself.
+void RegisterGguf() {
+  for (const GgmlTypeInfo& type : GgmlTypes()) {
+    if (GgmlKernelsOf(type.type).encode == nullptr) continue;
+    const std::string name = "gguf/" + std::string(type.name);
+    for (auto search : {SearchLevel::kFast, SearchLevel::kDefault}) {
+      const bool fast = search == SearchLevel::kFast;
+      for (const bool weighted : {false, true}) {
+        if (fast && weighted) continue;
+        const std::string suffix = fast       ? "/fast"
+                                   : weighted ? "/importance"
+                                              : "/default";
+        benchmark::RegisterBenchmark(
+            (name + suffix).c_str(),
+            [&type, search, weighted](benchmark::State& state) {
+              EncodeGguf(state, type, search, weighted);
+            });
+      }
+    }
+    benchmark::RegisterBenchmark(
+        (name + "/decode").c_str(),
+        [&type](benchmark::State& state) { DecodeGguf(state, type); });
+  }
+}
+
 }  // namespace
 }  // namespace quant
 
@@ -76,6 +146,7 @@ int main(int argc, char** argv) {
           });
     }
   }
+  quant::RegisterGguf();
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();
   return 0;
