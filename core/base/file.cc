@@ -4,6 +4,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -87,6 +88,35 @@ absl::Status File::WriteAt(int64_t offset,
     }
     bytes.remove_prefix(n);
     offset += n;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status File::WritePartsAt(
+    int64_t offset, absl::Span<const absl::Span<const uint8_t>> parts) const {
+  constexpr size_t kMostParts = 64;
+  while (!parts.empty()) {
+    const auto some = parts.first(std::min(parts.size(), kMostParts));
+    std::vector<iovec> vectors;
+    int64_t bytes = 0;
+    for (const auto& part : some) {
+      vectors.push_back({const_cast<uint8_t*>(part.data()), part.size()});
+      bytes += static_cast<int64_t>(part.size());
+    }
+    const ssize_t n =
+        ::pwritev(fd_, vectors.data(), static_cast<int>(some.size()), offset);
+    if (n < 0 && errno != EINTR) {
+      return ErrnoError(errno, absl::StrCat(path_, ": write at byte ", offset));
+    }
+    if (n != bytes) {  // interrupted, or a nearly full disk: part by part
+      for (const auto& part : some) {
+        QUANT_RETURN_IF_ERROR(WriteAt(offset, part));
+        offset += static_cast<int64_t>(part.size());
+      }
+    } else {
+      offset += bytes;
+    }
+    parts.remove_prefix(some.size());
   }
   return absl::OkStatus();
 }

@@ -38,6 +38,9 @@ class File {
   // Fills `out` from `offset`; DATA_LOSS when the file ends before.
   absl::Status ReadAt(int64_t offset, absl::Span<uint8_t> out) const;
   absl::Status WriteAt(int64_t offset, absl::Span<const uint8_t> bytes) const;
+  // The parts one after the other, in few system calls.
+  absl::Status WritePartsAt(
+      int64_t offset, absl::Span<const absl::Span<const uint8_t>> parts) const;
   absl::Status Append(absl::string_view bytes) const;
   absl::StatusOr<int64_t> Size() const;
   absl::StatusOr<FileIdentity> Identity() const;

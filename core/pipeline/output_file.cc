@@ -67,12 +67,39 @@ void OutputFile::AdvanceFront() {
 void OutputFile::StartHash(int64_t max_bytes) {
   hashing_ = true;
   hash_end_ = std::min(front_, hashed_ + max_bytes);
+  while (!kept_.empty() && kept_.begin()->first < hash_end_) {
+    in_hash_.insert(kept_.extract(kept_.begin()));
+  }
+}
+
+void OutputFile::Keep(int64_t offset, std::vector<uint8_t> bytes,
+                      BufferPool& pool) {
+  const auto size = static_cast<int64_t>(bytes.size());
+  if (offset < hashed_) {
+    pool.Give(std::move(bytes), size);
+  } else {
+    kept_[offset] = std::move(bytes);
+  }
 }
 
 absl::Status OutputFile::HashNext(absl::Span<uint8_t> buffer, bool write_back) {
+  auto kept = in_hash_.begin();
   for (int64_t at = hashed_; at < hash_end_;) {
+    int64_t end = hash_end_;
+    if (kept != in_hash_.end() && kept->first <= at) {
+      const absl::Span<const uint8_t> bytes = kept->second;
+      const auto known =
+          bytes.subspan(at - kept->first)
+              .first(std::min<size_t>(hash_end_ - at,
+                                      bytes.size() - (at - kept->first)));
+      sha_.Update(known);
+      at += static_cast<int64_t>(known.size());
+      ++kept;
+      continue;
+    }
+    if (kept != in_hash_.end()) end = std::min(end, kept->first);
     const int64_t n =
-        std::min<int64_t>(hash_end_ - at, static_cast<int64_t>(buffer.size()));
+        std::min<int64_t>(end - at, static_cast<int64_t>(buffer.size()));
     QUANT_RETURN_IF_ERROR(file_.ReadAt(at, buffer.first(n)));
     sha_.Update(buffer.first(n));
     at += n;
@@ -85,9 +112,16 @@ absl::Status OutputFile::HashNext(absl::Span<uint8_t> buffer, bool write_back) {
   return absl::OkStatus();
 }
 
-void OutputFile::EndHash() {
+void OutputFile::EndHash(BufferPool& pool) {
   hashed_ = hash_end_;
   hashing_ = false;
+  while (!in_hash_.empty()) {
+    const auto first = in_hash_.begin();
+    const auto size = static_cast<int64_t>(first->second.size());
+    if (first->first + size > hashed_) break;  // goes on in it
+    pool.Give(std::move(first->second), size);
+    in_hash_.erase(first);
+  }
 }
 
 }  // namespace quant

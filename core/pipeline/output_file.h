@@ -8,6 +8,7 @@
 #define QUANT_CORE_PIPELINE_OUTPUT_FILE_H_
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "core/artifact/format.h"
 #include "core/base/digest.h"
 #include "core/base/file.h"
+#include "core/pipeline/buffer_pool.h"
 
 namespace quant {
 
@@ -30,6 +32,10 @@ class OutputFile {
   absl::Status Write(int64_t offset, absl::Span<const uint8_t> bytes) const {
     return file_.WriteAt(offset, bytes);
   }
+  absl::Status WriteParts(
+      int64_t offset, absl::Span<const absl::Span<const uint8_t>> parts) const {
+    return file_.WritePartsAt(offset, parts);
+  }
   absl::Status Read(int64_t offset, absl::Span<uint8_t> out) const {
     return file_.ReadAt(offset, out);
   }
@@ -38,6 +44,11 @@ class OutputFile {
   // do not come in ascending order, nothing of the tensor is hashable before
   // all of it is written.
   void MarkWritten(int64_t begin, int64_t end);
+
+  // Keeps bytes that were written at `offset`, and that BufferPool::Keep
+  // allowed to wait, until they are hashed: they need not be read again. Then
+  // they go back to `pool`.
+  void Keep(int64_t offset, std::vector<uint8_t> bytes, BufferPool& pool);
 
   // Complete bytes, from the start of the file, that are not hashed yet.
   int64_t HashableBytes() const { return front_ - hashed_; }
@@ -48,7 +59,7 @@ class OutputFile {
   // gives the file back.
   void StartHash(int64_t max_bytes);
   absl::Status HashNext(absl::Span<uint8_t> buffer, bool write_back);
-  void EndHash();
+  void EndHash(BufferPool& pool);
 
   absl::Status Sync() const { return file_.Sync(); }
   // 64 hex digits; once, when hashed().
@@ -67,6 +78,9 @@ class OutputFile {
     int64_t scattered;  // bytes written beyond the prefix
   };
 
+  // By offset.
+  using KeptBytes = std::map<int64_t, std::vector<uint8_t>>;
+
   File file_;
   std::string name_;
   int64_t size_ = 0;
@@ -76,6 +90,8 @@ class OutputFile {
   int64_t hashed_ = 0;  // everything before it is in sha_
   int64_t hash_end_ = 0;
   bool hashing_ = false;
+  KeptBytes kept_;
+  KeptBytes in_hash_;  // those that HashNext may need
   Sha256 sha_;
 };
 

@@ -12,6 +12,7 @@
 #include "core/base/status_macros.h"
 #include "core/base/version.h"
 #include "core/pipeline/decide.h"
+#include "core/pipeline/buffer_pool.h"
 #include "core/pipeline/layout.h"
 #include "core/pipeline/tensor_job.h"
 #include "core/pipeline/view.h"
@@ -246,9 +247,10 @@ absl::Status AddBounds(const ModelReader& model, int threads, Plan& plan) {
     plan.source_bytes += tensor.bytes;
   }
   const int64_t outputs = static_cast<int64_t>(plan.outputs.size());
-  plan.memory_bound_bytes = kBaseMemoryBytes +
-                            threads * (worker + kHashBufferBytes) +
-                            names * (1 + 2 * outputs);
+  plan.memory_bound_bytes =
+      kBaseMemoryBytes + threads * (worker + kHashBufferBytes + kRunBytes) +
+      BufferPool::kMaxKeptBytes + BufferPool::kMaxSpareBytes +
+      names * (1 + 2 * outputs);
   plan.disk_bound_bytes = kWorkDirOverheadBytes;
   for (const OutputPlan& output : plan.outputs) {
     plan.disk_bound_bytes += output.total_bytes;

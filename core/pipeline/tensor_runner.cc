@@ -1,6 +1,8 @@
 #include "core/pipeline/tensor_runner.h"
 
+#include <algorithm>
 #include <atomic>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/clock.h"
@@ -15,6 +17,18 @@ namespace {
 constexpr int64_t kHashBacklogBytes = 4 << 20;
 constexpr int64_t kHashTaskBytes = 8 << 20;
 constexpr int64_t kReportIntervalMicros = 100'000;
+constexpr int64_t kMaxRunTiles = 8;
+
+int64_t RunTiles(const TensorJob& job) {
+  const int64_t rows = std::min(job.tiling.tile_rows, job.tiling.rows);
+  int64_t bytes = 1;
+  for (size_t i = 0; i < job.tasks.size(); ++i) {
+    for (const ByteRange& range : job.Ranges(static_cast<int>(i), 0, rows)) {
+      bytes += range.bytes;
+    }
+  }
+  return std::clamp<int64_t>(kRunBytes / bytes, 1, kMaxRunTiles);
+}
 
 }  // namespace
 
@@ -51,7 +65,7 @@ absl::Status TensorRunner::VerifyResumed() {
   }
   std::atomic<size_t> next{0};
   options_.pool->RunOnAll([&](int) {
-    TileWorker worker(model_);
+    TileWorker worker(model_, buffers_);
     while (true) {
       const size_t i = next.fetch_add(1);
       if (i >= done.size() || options_.stop.stop_requested()) return;
@@ -75,7 +89,7 @@ absl::Status TensorRunner::VerifyResumed() {
 absl::Status TensorRunner::Run() {
   Report(/*force=*/true);
   options_.pool->RunOnAll([this](int) {
-    TileWorker worker(model_);
+    TileWorker worker(model_, buffers_);
     Work(worker);
   });
   if (status_.ok()) Report(/*force=*/true);
@@ -99,16 +113,19 @@ absl::Status TensorRunner::RunTask(const Task& task, TileWorker& worker) {
     const absl::Status status =
         task.file->HashNext(worker.hash_buffer(), options_.sync);
     std::lock_guard lock(mutex_);
-    task.file->EndHash();
+    task.file->EndHash(buffers_);
     changed_.notify_all();
     return status;
   }
   // current_ stays as it is while one of its tiles is running.
-  absl::StatusOr<TileResult> result =
-      worker.Run(current_->job, task.tile, task.pass, current_->stats, files_);
-  if (!result.ok()) return result.status();
+  QUANT_ASSIGN_OR_RETURN(std::vector<TileResult> results,
+                         worker.Run(current_->job, task.tile, task.count,
+                                    task.pass, current_->stats, files_));
   std::lock_guard lock(mutex_);
-  current_->waiting.emplace(task.tile, *std::move(result));
+  for (int64_t i = 0; i < task.count; ++i) {
+    LimitKept(results[i]);
+    current_->waiting.emplace(task.tile + i, std::move(results[i]));
+  }
   while (current_ && !current_->waiting.empty() &&
          current_->waiting.begin()->first == current_->applied) {
     auto first = current_->waiting.extract(current_->waiting.begin());
@@ -134,9 +151,7 @@ TensorRunner::Task TensorRunner::Next() {
       if (!status_.ok()) continue;
     }
     if (current_ && current_->next_tile < current_->job.tiling.tiles()) {
-      return {.kind = Task::kTile,
-              .tile = current_->next_tile++,
-              .pass = current_->pass};
+      return TakeTiles();
     }
     if (OutputFile* file = FileToHash(1)) {
       return {.kind = Task::kHash, .file = file};
@@ -149,6 +164,16 @@ TensorRunner::Task TensorRunner::Next() {
   }
 }
 
+TensorRunner::Task TensorRunner::TakeTiles() {
+  Current& c = *current_;
+  // Fewer towards the end, so that the threads end about together.
+  const int64_t left = c.job.tiling.tiles() - c.next_tile;
+  const int64_t share = left / (2 * options_.pool->threads());
+  const int64_t count = std::clamp<int64_t>(share, 1, c.run_tiles);
+  const int64_t tile = std::exchange(c.next_tile, c.next_tile + count);
+  return {.kind = Task::kTiles, .tile = tile, .count = count, .pass = c.pass};
+}
+
 absl::Status TensorRunner::StartTensor() {
   const int count = static_cast<int>(plan_.order.size());
   while (next_index_ < count && !current_) {
@@ -159,6 +184,7 @@ absl::Status TensorRunner::StartTensor() {
     QUANT_ASSIGN_OR_RETURN(current->job, MakeTensorJob(model_, plan_, index));
     current->stats.resize(current->job.tasks.size());
     current->record.outputs.resize(current->job.tasks.size());
+    current->run_tiles = RunTiles(current->job);
     QUANT_RETURN_IF_ERROR(journal_.Begin(index));
     current_ = std::move(current);
     if (current_->job.tiling.tiles() == 0) {
@@ -188,6 +214,14 @@ bool TensorRunner::AllHashed() {
   return true;
 }
 
+// Results may wait for one that is slow, however many there are.
+void TensorRunner::LimitKept(TileResult& result) {
+  for (WrittenBytes& written : result.written) {
+    if (buffers_.Keep(static_cast<int64_t>(written.bytes.size()))) continue;
+    buffers_.Give(std::exchange(written.bytes, {}), 0);
+  }
+}
+
 absl::Status TensorRunner::Apply(TileResult result) {
   Current& c = *current_;
   const bool encoding = c.pass == c.job.passes - 1;
@@ -207,6 +241,11 @@ absl::Status TensorRunner::Apply(TileResult result) {
           output.offset + range.offset,
           output.offset + range.offset + range.bytes);
     }
+  }
+  for (WrittenBytes& written : result.written) {
+    if (written.bytes.empty()) continue;
+    files_[written.task][written.file].Keep(written.offset,
+                                            std::move(written.bytes), buffers_);
   }
   if (encoding) c.digests.push_back(result.digest);
   if (++c.applied == c.job.tiling.tiles()) return FinishPass();

@@ -45,6 +45,7 @@ class TensorRunner {
     TensorJob job;
     int pass = 0;
     int64_t next_tile = 0;  // not handed out yet
+    int64_t run_tiles = 1;  // handed out together, at most
     int64_t applied = 0;    // tiles whose results are in, in order
     std::map<int64_t, TileResult> waiting;  // results that came early
     std::vector<TensorStats> stats;
@@ -52,8 +53,9 @@ class TensorRunner {
     std::vector<uint64_t> digests;
   };
   struct Task {
-    enum Kind { kExit, kTile, kHash } kind = kExit;
+    enum Kind { kExit, kTiles, kHash } kind = kExit;
     int64_t tile = 0;
+    int64_t count = 0;
     int pass = 0;
     OutputFile* file = nullptr;
   };
@@ -64,8 +66,10 @@ class TensorRunner {
   Task Next();
   // The following are called under mutex_.
   absl::Status StartTensor();
+  Task TakeTiles();
   OutputFile* FileToHash(int64_t least_bytes);
   bool AllHashed();
+  void LimitKept(TileResult& result);
   absl::Status Apply(TileResult result);
   absl::Status FinishPass();
   absl::Status FinishTensor();
@@ -78,6 +82,7 @@ class TensorRunner {
   const ExecuteOptions& options_;
   Journal& journal_;
   std::vector<OutputFiles>& files_;
+  BufferPool buffers_;
 
   std::mutex mutex_;
   std::condition_variable changed_;

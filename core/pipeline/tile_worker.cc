@@ -1,5 +1,7 @@
 #include "core/pipeline/tile_worker.h"
 
+#include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +14,8 @@ namespace quant {
 namespace {
 
 constexpr size_t kHashBufferBytes = 1 << 18;
+// Ranges from here on wait in memory to be written together and hashed.
+constexpr size_t kLargeRangeBytes = 1 << 14;
 
 absl::Status NonfiniteError(const TensorJob& job, int64_t index) {
   return MakeError(
@@ -35,7 +39,20 @@ absl::Span<uint8_t> TileWorker::hash_buffer() {
   return absl::MakeSpan(hash_buffer_);
 }
 
-absl::StatusOr<TileResult> TileWorker::Run(
+absl::StatusOr<std::vector<TileResult>> TileWorker::Run(
+    const TensorJob& job, int64_t tile, int64_t count, int pass,
+    const std::vector<TensorStats>& stats,
+    const std::vector<OutputFiles>& files) {
+  std::vector<TileResult> results;
+  for (int64_t i = 0; i < count; ++i) {
+    QUANT_ASSIGN_OR_RETURN(results.emplace_back(),
+                           RunOne(job, tile + i, pass, stats, files));
+  }
+  QUANT_RETURN_IF_ERROR(WriteAll(results, files));
+  return results;
+}
+
+absl::StatusOr<TileResult> TileWorker::RunOne(
     const TensorJob& job, int64_t tile, int pass,
     const std::vector<TensorStats>& stats,
     const std::vector<OutputFiles>& files) {
@@ -106,7 +123,8 @@ absl::Status TileWorker::Encode(const TensorJob& job, int64_t row, int64_t rows,
       QUANT_RETURN_IF_ERROR(Load(job, row, rows, result));
       packed_.data = {absl::MakeConstSpan(raw_)};
     }
-    QUANT_RETURN_IF_ERROR(WriteRanges(task, packed_, files[i], digests));
+    QUANT_RETURN_IF_ERROR(
+        TakeRanges(job, static_cast<int>(i), files[i], result, digests));
     result.ranges[i] = packed_.ranges;
   }
   result.digest = CombineDigests(digests);
@@ -129,16 +147,70 @@ absl::StatusOr<ErrorSums> TileWorker::Quantize(const TensorJob& job,
                                rows, cols, codes_, scratch_);
 }
 
-absl::Status TileWorker::WriteRanges(const TensorTask& task,
-                                     const PackedTile& packed,
-                                     const OutputFiles& files,
-                                     std::vector<uint64_t>& digests) {
-  for (size_t i = 0; i < packed.ranges.size(); ++i) {
-    const ByteRange& range = packed.ranges[i];
-    const OutputTensor& output = task.plan->outputs[range.output];
+absl::Status TileWorker::TakeRanges(const TensorJob& job, int task,
+                                    const OutputFiles& files,
+                                    TileResult& result,
+                                    std::vector<uint64_t>& digests) {
+  // Later tasks may need the source's bytes again.
+  const bool last = task + 1 == static_cast<int>(job.tasks.size());
+  for (size_t i = 0; i < packed_.ranges.size(); ++i) {
+    const ByteRange& range = packed_.ranges[i];
+    const OutputTensor& output = job.tasks[task].plan->outputs[range.output];
+    const int64_t offset = output.offset + range.offset;
+    digests.push_back(Xxh3(packed_.data[i]));
+    if (packed_.data[i].size() < kLargeRangeBytes) {
+      QUANT_RETURN_IF_ERROR(files[output.file].Write(offset, packed_.data[i]));
+      continue;
+    }
+    result.written.push_back({.task = task,
+                              .file = output.file,
+                              .offset = offset,
+                              .bytes = TakeBytes(packed_.data[i], last)});
+  }
+  return absl::OkStatus();
+}
+
+std::vector<uint8_t> TileWorker::TakeBytes(absl::Span<const uint8_t> bytes,
+                                           bool raw_too) {
+  std::vector<uint8_t> taken = pool_.Take();
+  const auto swapped = [&](std::vector<uint8_t>& owner) {
+    if (owner.data() != bytes.data() || owner.size() != bytes.size()) {
+      return false;
+    }
+    taken.swap(owner);
+    return true;
+  };
+  if (raw_too && swapped(raw_)) return taken;
+  if (swapped(codes_.codes)) return taken;
+  for (std::vector<uint8_t>& scratch : packed_.scratch) {
+    if (swapped(scratch)) return taken;
+  }
+  taken.assign(bytes.begin(), bytes.end());
+  return taken;
+}
+
+absl::Status TileWorker::WriteAll(const std::vector<TileResult>& tiles,
+                                  const std::vector<OutputFiles>& files) {
+  std::vector<const WrittenBytes*> all;
+  for (const TileResult& tile : tiles) {
+    for (const WrittenBytes& written : tile.written) all.push_back(&written);
+  }
+  std::stable_sort(all.begin(), all.end(), [](const auto* a, const auto* b) {
+    return std::tie(a->task, a->file, a->offset) <
+           std::tie(b->task, b->file, b->offset);
+  });
+  for (size_t i = 0; i < all.size();) {
+    const WrittenBytes& first = *all[i];
+    std::vector<absl::Span<const uint8_t>> parts;
+    int64_t end = first.offset;
+    for (; i < all.size() && all[i]->task == first.task &&
+           all[i]->file == first.file && all[i]->offset == end;
+         ++i) {
+      parts.push_back(all[i]->bytes);
+      end += static_cast<int64_t>(all[i]->bytes.size());
+    }
     QUANT_RETURN_IF_ERROR(
-        files[output.file].Write(output.offset + range.offset, packed.data[i]));
-    digests.push_back(Xxh3(packed.data[i]));
+        files[first.task][first.file].WriteParts(first.offset, parts));
   }
   return absl::OkStatus();
 }

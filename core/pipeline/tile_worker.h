@@ -13,13 +13,22 @@
 
 namespace quant {
 
+// Bytes that were written at `offset` of a file, for its hash.
+struct WrittenBytes {
+  int task = 0;
+  int file = 0;
+  int64_t offset = 0;
+  std::vector<uint8_t> bytes;
+};
+
 // What one tile gave, per output.
 struct TileResult {
   std::vector<TensorStats> stats;  // of a reducing pass
   std::vector<ErrorSums> sums;     // of the encoding pass
   std::vector<std::vector<ByteRange>> ranges;
-  int64_t zeroed = 0;   // values that were not finite
-  uint64_t digest = 0;  // over all bytes written
+  std::vector<WrittenBytes> written;  // of the large ranges
+  int64_t zeroed = 0;                 // values that were not finite
+  uint64_t digest = 0;                // over all bytes written
 };
 
 // The files of one output.
@@ -27,14 +36,18 @@ using OutputFiles = std::vector<OutputFile>;
 
 class TileWorker {
  public:
-  explicit TileWorker(const ModelReader& model) : model_(model) {}
+  // `pool` outlives the worker.
+  TileWorker(const ModelReader& model, BufferPool& pool)
+      : model_(model), pool_(pool) {}
 
-  // Reads tile `tile` of pass `pass` and reduces or encodes it.
+  // Reads `count` tiles from `tile` on of pass `pass` and reduces or encodes
+  // them, one after the other; they are written together.
   // `stats` [output]: what the passes before found.
   // `files` [output][file]: where encoded bytes go.
-  absl::StatusOr<TileResult> Run(const TensorJob& job, int64_t tile, int pass,
-                                 const std::vector<TensorStats>& stats,
-                                 const std::vector<OutputFiles>& files);
+  absl::StatusOr<std::vector<TileResult>> Run(
+      const TensorJob& job, int64_t tile, int64_t count, int pass,
+      const std::vector<TensorStats>& stats,
+      const std::vector<OutputFiles>& files);
 
   // The digest of a finished tensor's bytes as they are in `files`, the same
   // value that its tiles gave. For resuming.
@@ -45,6 +58,10 @@ class TileWorker {
   absl::Span<uint8_t> hash_buffer();
 
  private:
+  absl::StatusOr<TileResult> RunOne(const TensorJob& job, int64_t tile,
+                                    int pass,
+                                    const std::vector<TensorStats>& stats,
+                                    const std::vector<OutputFiles>& files);
   // raw_ to rows_, once per tile, with the policy for NaN and infinities.
   absl::Status Load(const TensorJob& job, int64_t row, int64_t rows,
                     TileResult& result);
@@ -57,11 +74,18 @@ class TileWorker {
                       const std::vector<TensorStats>& stats,
                       const std::vector<OutputFiles>& files,
                       TileResult& result);
-  absl::Status WriteRanges(const TensorTask& task, const PackedTile& packed,
-                           const OutputFiles& files,
-                           std::vector<uint64_t>& digests);
+  // Writes packed_'s small ranges; the bytes of large ones go to `result`.
+  absl::Status TakeRanges(const TensorJob& job, int task,
+                          const OutputFiles& files, TileResult& result,
+                          std::vector<uint64_t>& digests);
+  // A buffer with these bytes: the one in which they lie, where it may go.
+  std::vector<uint8_t> TakeBytes(absl::Span<const uint8_t> bytes, bool raw_too);
+  // Writes what tiles hold, adjoining bytes together.
+  absl::Status WriteAll(const std::vector<TileResult>& tiles,
+                        const std::vector<OutputFiles>& files);
 
   const ModelReader& model_;
+  BufferPool& pool_;
   std::vector<uint8_t> raw_;  // the tile's source bytes
   std::vector<float> rows_;   // as floats, once loaded_
   bool loaded_ = false;

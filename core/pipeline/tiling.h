@@ -17,6 +17,10 @@ inline constexpr int64_t kTileElements = 1 << 17;
 // Bytes of a tile of a tensor that is only copied.
 inline constexpr int64_t kCopyTileBytes = 1 << 18;
 
+// Tiles are handed out together up to so many bytes of output: the kernel takes
+// few large pieces in less time than many small ones.
+inline constexpr int64_t kRunBytes = 320 << 10;
+
 // A tensor as rows. A tensor that is only copied is rows of one byte.
 struct Tiling {
   int64_t rows = 0;
