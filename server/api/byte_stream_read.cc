@@ -50,7 +50,8 @@ absl::Status OutOfRange(absl::string_view message, absl::string_view field) {
 }
 
 // A file that is read as a whole is checked against its digest on the way: the
-// last chunk is held back until the digest is right.
+// last chunk is held back until the digest is right. Once is enough while the
+// file is not touched: clients check what they get.
 class ReadStream final
     : public StreamReactor<grpc::ServerWriteReactor<grpc::ByteBuffer>> {
  public:
@@ -101,6 +102,7 @@ class ReadStream final
   absl::Status ExpectDigest(const FileResource& file) {
     QUANT_ASSIGN_OR_RETURN(ArtifactRecord record,
                            env_.artifacts.Get(file.artifact_id));
+    if (reader_->verified()) return absl::OkStatus();
     for (const StoredFile& stored : record.files) {
       if (stored.path == file.path) expected_sha256_ = stored.sha256;
     }
@@ -120,17 +122,21 @@ class ReadStream final
       if (digest_) digest_->Update(absl::MakeConstSpan(bytes));
       next_ += size;
     }
-    if (next_ == end_ && digest_ && digest_->Finish() != expected_sha256_) {
-      return End(MakeError(
-          absl::StatusCode::kDataLoss, Reason::kDigestMismatch,
-          absl::StrCat(
-              request_.resource_name(),
-              ": the stored bytes don't match the artifact's digest")));
+    if (next_ == end_ && digest_) {
+      if (digest_->Finish() != expected_sha256_) return End(Mismatch());
+      reader_->MarkVerified();
     }
     std::lock_guard lock(mutex_);
     filled_ = size > 0;
     exhausted_ = next_ == end_;
     PumpLocked();
+  }
+
+  absl::Status Mismatch() const {
+    return MakeError(
+        absl::StatusCode::kDataLoss, Reason::kDigestMismatch,
+        absl::StrCat(request_.resource_name(),
+                     ": the stored bytes don't match the artifact's digest"));
   }
 
   void OnWriteDone(bool ok) override {

@@ -44,6 +44,11 @@ class ArtifactFileReader {
   virtual ~ArtifactFileReader() = default;
   virtual int64_t size_bytes() const = 0;
   virtual absl::Status ReadAt(int64_t offset, absl::Span<uint8_t> out) = 0;
+  // Whether all bytes were compared with the file's digest before, and it was
+  // not touched since.
+  virtual bool verified() const { return false; }
+  // To be called when all bytes, as read, have the file's digest.
+  virtual void MarkVerified() {}
 };
 
 class ArtifactStore {

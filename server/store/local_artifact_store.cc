@@ -14,6 +14,7 @@
 #include "server/store/artifact_files.h"
 #include "server/store/artifact_record.h"
 #include "server/store/store_id.h"
+#include "server/store/verified_files.h"
 
 namespace quant {
 namespace {
@@ -26,17 +27,30 @@ absl::Status NotFound(absl::string_view what) {
                    absl::StrCat(what, ": no such artifact"));
 }
 
+// `verified` is shared: readers may outlive the store.
 class LocalReader final : public ArtifactFileReader {
  public:
-  LocalReader(File file, int64_t size) : file_(std::move(file)), size_(size) {}
-  int64_t size_bytes() const override { return size_; }
+  LocalReader(File file, std::string name, const FileStamp& stamp,
+              std::shared_ptr<VerifiedFiles> verified)
+      : file_(std::move(file)),
+        name_(std::move(name)),
+        stamp_(stamp),
+        verified_(std::move(verified)) {}
+  int64_t size_bytes() const override { return stamp_.size_bytes; }
+  bool verified() const override { return verified_->Contains(name_, stamp_); }
+  void MarkVerified() override {
+    const auto now = StampOf(file_.fd());
+    if (now.ok() && *now == stamp_) verified_->Add(name_, stamp_);
+  }
   absl::Status ReadAt(int64_t offset, absl::Span<uint8_t> out) override {
     return file_.ReadAt(offset, out);
   }
 
  private:
   File file_;
-  int64_t size_;
+  std::string name_;
+  FileStamp stamp_;  // when it was opened
+  std::shared_ptr<VerifiedFiles> verified_;
 };
 
 class LocalArtifactStore final : public ArtifactStore {
@@ -147,13 +161,15 @@ class LocalArtifactStore final : public ArtifactStore {
                          absl::StrCat(path, ": is gone"));
       }
       if (!opened.ok()) return opened.status();
-      QUANT_ASSIGN_OR_RETURN(const int64_t size, opened->Size());
-      if (size != file.size_bytes) {
-        return MakeError(absl::StatusCode::kDataLoss, Reason::kDigestMismatch,
-                         absl::StrCat(path, ": is ", size, " bytes; ",
-                                      file.size_bytes, " were published"));
+      QUANT_ASSIGN_OR_RETURN(const FileStamp stamp, StampOf(opened->fd()));
+      if (stamp.size_bytes != file.size_bytes) {
+        return MakeError(
+            absl::StatusCode::kDataLoss, Reason::kDigestMismatch,
+            absl::StrCat(path, ": is ", stamp.size_bytes, " bytes; ",
+                         file.size_bytes, " were published"));
       }
-      return std::make_unique<LocalReader>(*std::move(opened), size);
+      return std::make_unique<LocalReader>(
+          *std::move(opened), absl::StrCat(id, "/", path), stamp, verified_);
     }
     return NotFound(absl::StrCat(id, "/", path));
   }
@@ -173,6 +189,7 @@ class LocalArtifactStore final : public ArtifactStore {
       by_output_.erase({it->second.job_id, it->second.output});
       records_.erase(it);
     }
+    verified_->Remove(absl::StrCat(id, "/"));
     if (options_.sync) QUANT_RETURN_IF_ERROR(SyncDirectory(Path("artifacts")));
     // What can't be removed now is the sweeper's.
     RemoveTree(trash).IgnoreError();
@@ -304,6 +321,8 @@ class LocalArtifactStore final : public ArtifactStore {
 
   const std::string root_;
   const LocalArtifactStoreOptions options_;
+  const std::shared_ptr<VerifiedFiles> verified_ =
+      std::make_shared<VerifiedFiles>();
   std::mutex publish_mutex_;  // one change of the disk at a time
   std::mutex mutex_;          // guards what follows
   std::map<std::string, ArtifactRecord> records_;

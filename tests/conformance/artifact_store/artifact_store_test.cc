@@ -218,6 +218,33 @@ TEST_P(ArtifactStoreTest, TruncatedFilesAreNeverServed) {
                 Reason::kDigestMismatch);
 }
 
+// A store may remember what was compared with its digest, but not beyond a
+// change of the file that even puts its times back.
+TEST_P(ArtifactStoreTest, VerifiedFilesAreRememberedUntilTheyAreTouched) {
+  const ArtifactRecord made = Publish(kJob, "out", {{"a", "12"}, {"b", "3"}});
+  const auto verified = [&](const std::string& path) {
+    return (*store_->Open(made.id, path))->verified();
+  };
+  const auto before = *store_->Open(made.id, "a");
+  EXPECT_FALSE(before->verified());
+  before->MarkVerified();
+  EXPECT_TRUE(verified("a"));
+  EXPECT_FALSE(verified("b"));
+  for (const auto& entry : fs::recursive_directory_iterator(root_)) {
+    if (entry.path().filename() != "a") continue;
+    const auto time = fs::last_write_time(entry);
+    std::ofstream(entry.path(), std::ios::binary) << "1X";
+    fs::last_write_time(entry, time);
+  }
+  EXPECT_FALSE(verified("a"));
+  before->MarkVerified();
+  EXPECT_FALSE(verified("a")) << "it was changed while it was read";
+  (*store_->Open(made.id, "a"))->MarkVerified();
+  EXPECT_TRUE(verified("a"));
+  Reopen();
+  EXPECT_FALSE(verified("a")) << "a start forgets";
+}
+
 TEST_P(ArtifactStoreTest, ManyThreadsPublishOneArtifact) {
   const ArtifactRecord other = Publish(kOtherJob, "out", {{"a", "x"}});
   constexpr int kThreads = 8;

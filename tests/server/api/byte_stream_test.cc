@@ -178,6 +178,9 @@ TEST_F(ByteStreamTest, ArtifactsAreListedReadAndDeleted) {
 TEST_F(ByteStreamTest, DamagedBytesAreNeverServedAsGood) {
   const std::string big = Pattern(2 << 20);
   const std::string id = Publish(kJob1, {{"w.bin", big}});
+  // What was read and found good before is not believed once it was touched.
+  ASSERT_EQ(Read("artifacts/" + id + "/files/w.bin").data, big);
+  ASSERT_EQ(Read("artifacts/" + id + "/files/w.bin").data, big);
   // One bit, in the file that the store keeps.
   bool damaged = false;
   for (const auto& entry :

@@ -1,0 +1,55 @@
+// Which files were compared with their digest, and have not been touched since:
+// they need not be hashed again. Thread-safe.
+//
+// A change through the file system moves a file's ctime, which nobody can set.
+// Bytes that rot on the disk don't: those are found by the first read after a
+// start, and always by the client.
+#ifndef QUANT_SERVER_STORE_VERIFIED_FILES_H_
+#define QUANT_SERVER_STORE_VERIFIED_FILES_H_
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace quant {
+
+// What tells whether a file is the one it was.
+struct FileStamp {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  int64_t size_bytes = 0;
+  int64_t mtime_ns = 0;
+  int64_t ctime_ns = 0;
+  bool operator==(const FileStamp&) const = default;
+};
+
+// Of an open file.
+absl::StatusOr<FileStamp> StampOf(int fd);
+
+class VerifiedFiles {
+ public:
+  bool Contains(const std::string& name, const FileStamp& stamp) const {
+    std::lock_guard lock(mutex_);
+    const auto it = files_.find(name);
+    return it != files_.end() && it->second == stamp;
+  }
+
+  void Add(const std::string& name, const FileStamp& stamp) {
+    std::lock_guard lock(mutex_);
+    files_[name] = stamp;
+  }
+
+  // All whose names begin with `prefix`.
+  void Remove(const std::string& prefix);
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::string, FileStamp> files_;
+};
+
+}  // namespace quant
+
+#endif  // QUANT_SERVER_STORE_VERIFIED_FILES_H_
