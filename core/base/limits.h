@@ -26,7 +26,21 @@ inline constexpr int64_t kMaxTensorRank = 8;
 inline constexpr int64_t kMaxShardsPerModel = 10'000;
 inline constexpr int64_t kMaxJsonDepth = 64;
 inline constexpr int64_t kMaxConfigBytes = 16 << 20;
+// Values in a JSON document that is kept as a tree.
+inline constexpr int64_t kMaxJsonNodes = 100'000;
 inline constexpr int64_t kMaxIndexBytes = 256 << 20;
+// Tokenizers: the largest that were seen have 262,208 tokens, 514,906 merges
+// and 33 MB.
+inline constexpr int64_t kMaxTokenizerBytes = 128 << 20;
+inline constexpr int64_t kMaxTokens = 1 << 21;
+inline constexpr int64_t kMaxMerges = 1 << 22;
+inline constexpr int64_t kMaxTokenBytes = 1 << 16;
+inline constexpr int64_t kMaxChatTemplateBytes = 1 << 20;
+inline constexpr int64_t kMaxChatTemplates = 64;
+// Decoders: what loaders of GGUF files take.
+inline constexpr int64_t kMaxLayers = 512;
+inline constexpr int64_t kMaxExperts = 512;
+inline constexpr int64_t kMaxHeads = 1 << 16;
 inline constexpr int64_t kMaxSideFileBytes = 1 << 30;
 inline constexpr int64_t kMaxSideFiles = 1000;
 // One row must fit a tile: 2^24 elements are 64 MiB of float32.

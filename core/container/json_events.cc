@@ -28,25 +28,24 @@ class Adapter final : public nlohmann::json_sax<Json> {
     return Scalar([&] { return events_.Null(); });
   }
   bool boolean(bool value) override {
-    return Scalar([&] { return events_.Other(value ? "true" : "false"); });
+    return Scalar([&] { return events_.Boolean(value); });
   }
   bool number_integer(number_integer_t value) override {
     return Scalar([&] {
-      return events_.Other(absl::StrCat("the number -", Magnitude(value)));
+      return events_.Number(static_cast<double>(value),
+                            absl::StrCat("-", Magnitude(value)));
     });
   }
   bool number_unsigned(number_unsigned_t value) override {
     return Scalar([&] {
       if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
-        return events_.Other(absl::StrCat("the number ", value));
+        return events_.Number(static_cast<double>(value), absl::StrCat(value));
       }
       return events_.Integer(static_cast<int64_t>(value));
     });
   }
-  bool number_float(number_float_t, const string_t& text) override {
-    return Scalar([&] {
-      return events_.Other(absl::StrCat("the number ", text.substr(0, 40)));
-    });
+  bool number_float(number_float_t value, const string_t& text) override {
+    return Scalar([&] { return events_.Number(value, text); });
   }
   bool string(string_t& value) override {
     return Scalar([&] { return events_.String(std::move(value)); });
@@ -121,6 +120,14 @@ class Adapter final : public nlohmann::json_sax<Json> {
 };
 
 }  // namespace
+
+absl::Status JsonEvents::Number(double, absl::string_view text) {
+  return Other(absl::StrCat("the number ", text.substr(0, 40)));
+}
+
+absl::Status JsonEvents::Boolean(bool value) {
+  return Other(value ? "true" : "false");
+}
 
 bool JsonEvents::TakeSkip() { return std::exchange(skip_, false); }
 

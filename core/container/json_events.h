@@ -28,6 +28,10 @@ class JsonEvents {
   virtual absl::Status Null() = 0;
   // Any other scalar; `what` describes it ("the number 1.5", "true").
   virtual absl::Status Other(absl::string_view what) = 0;
+  // For readers who tell other scalars apart. A number that is no Integer;
+  // `value` is infinite where `text` is beyond a double.
+  virtual absl::Status Number(double value, absl::string_view text);
+  virtual absl::Status Boolean(bool value);
 
   // Whether the value that begins now is to be passed over; clears the wish.
   bool TakeSkip();
