@@ -3,6 +3,7 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/error.h"
 #include "core/base/status_macros.h"
@@ -57,6 +58,8 @@ absl::Status JsonTree::Null() { return Add(Json()); }
 absl::Status JsonTree::Boolean(bool value) { return Add(value); }
 
 absl::Status JsonTree::Number(double value, absl::string_view text) {
+  int64_t integer = 0;
+  if (absl::SimpleAtoi(text, &integer)) return Add(integer);
   if (!std::isfinite(value)) return Other(text);
   return Add(value);
 }

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/architecture/gguf_metadata.h"
+#include "core/architecture/tokenizer_files.h"
 #include "core/base/error.h"
 #include "core/base/status_macros.h"
 #include "core/kernels/convert.h"
@@ -42,7 +44,24 @@ absl::StatusOr<std::unique_ptr<ConvertedModel>> ConvertedModel::Create(
   QUANT_ASSIGN_OR_RETURN(GgufMap map,
                          MapToGguf(model->config_, source.tensors()));
   QUANT_RETURN_IF_ERROR(model->Adopt(std::move(map)));
+  absl::Status status = model->MakeKvs();
+  if (!status.ok()) return Annotate(status, source.path());
   return model;
+}
+
+absl::Status ConvertedModel::MakeKvs() {
+  QUANT_ASSIGN_OR_RETURN(const TokenizerTexts texts,
+                         ReadTokenizerTexts(source_));
+  QUANT_ASSIGN_OR_RETURN(const TokenizerFiles files,
+                         ParseTokenizerFiles(texts));
+  const auto embedding = std::find_if(
+      tensors_.begin(), tensors_.end(),
+      [](const TensorEntry& t) { return t.name == "token_embd.weight"; });
+  kvs_ = GgufConfigKvs(config_);
+  QUANT_ASSIGN_OR_RETURN(const std::vector<GgufKv> tokenizer,
+                         GgufTokenizerKvs(files, config_, embedding->shape[0]));
+  kvs_.insert(kvs_.end(), tokenizer.begin(), tokenizer.end());
+  return absl::OkStatus();
 }
 
 absl::Status ConvertedModel::Adopt(GgufMap map) {
@@ -51,10 +70,8 @@ absl::Status ConvertedModel::Adopt(GgufMap map) {
   std::sort(by_name.begin(), by_name.end(), [&](int a, int b) {
     return map.tensors[a].name < map.tensors[b].name;
   });
-  file_order_.resize(map.tensors.size());
   for (int index : by_name) {
     GgufMapping& mapping = map.tensors[index];
-    file_order_[index] = static_cast<int>(tensors_.size());
     TensorEntry entry = {
         .name = mapping.name, .dtype = mapping.dtype, .shape = mapping.shape};
     const auto bytes = TensorBytes(mapping.dtype, mapping.shape);

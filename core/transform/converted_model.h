@@ -15,6 +15,7 @@
 #include "absl/types/span.h"
 #include "core/architecture/decoder_config.h"
 #include "core/architecture/gguf_names.h"
+#include "core/container/gguf_value.h"
 #include "core/container/model_reader.h"
 
 namespace quant {
@@ -23,13 +24,14 @@ namespace quant {
 // where their (first) source lies; generated tensors lie nowhere.
 class ConvertedModel final : public ModelReader {
  public:
-  // See ParseDecoderConfig and MapToGguf for the errors.
+  // Reads the tokenizer's files too. See ParseDecoderConfig, MapToGguf and
+  // GgufTokenizerKvs for the errors.
   static absl::StatusOr<std::unique_ptr<ConvertedModel>> Create(
       const ModelReader& source);
 
   const DecoderConfig& config() const { return config_; }
-  // Tensors in the order in which the file lists them: indexes into tensors().
-  const std::vector<int>& file_order() const { return file_order_; }
+  // Of the config and the tokenizer.
+  absl::Span<const GgufKv> kvs() const { return kvs_; }
   // Source tensors without a place in the file.
   const std::vector<GgufDropped>& dropped() const { return dropped_; }
 
@@ -59,6 +61,7 @@ class ConvertedModel final : public ModelReader {
       : source_(source), config_(std::move(config)) {}
 
   absl::Status Adopt(GgufMap map);
+  absl::Status MakeKvs();
   // Elements [begin, end) as the source has them, rewritten in place and order
   // but not in type.
   absl::Status Gather(const GgufMapping& mapping, int64_t begin, int64_t end,
@@ -76,7 +79,7 @@ class ConvertedModel final : public ModelReader {
   const DecoderConfig config_;
   std::vector<TensorEntry> tensors_;   // sorted by name
   std::vector<GgufMapping> mappings_;  // one per tensor
-  std::vector<int> file_order_;
+  std::vector<GgufKv> kvs_;
   std::vector<GgufDropped> dropped_;
 };
 

@@ -17,6 +17,9 @@ void GgufHeader(absl::string_view bytes);
 void Imatrix(absl::string_view bytes);
 void ModelIndex(absl::string_view bytes);
 void RecipeFile(absl::string_view bytes);
+void DecoderConfig(absl::string_view bytes);
+void TokenizerJson(absl::string_view bytes);
+void TokenizerModel(absl::string_view bytes);
 void Gate(absl::string_view bytes);
 
 }  // namespace quant::fuzz

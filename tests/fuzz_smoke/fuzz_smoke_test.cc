@@ -37,6 +37,9 @@ const Target kTargets[] = {
     {"imatrix", fuzz::Imatrix},
     {"model_index", fuzz::ModelIndex},
     {"recipe_file", fuzz::RecipeFile},
+    {"decoder_config", fuzz::DecoderConfig},
+    {"tokenizer_json", fuzz::TokenizerJson},
+    {"tokenizer_model", fuzz::TokenizerModel},
     {"gate", fuzz::Gate},
 };
 

@@ -56,6 +56,17 @@ TEST(DecoderConfig, DefaultsAreThoseOfTheClasses) {
   EXPECT_EQ(parsed->bos, -1);
 }
 
+TEST(DecoderConfig, IdsMayBeListsOrNone) {
+  const auto parsed =
+      Parse(With("LlamaForCausalLM", {{"bos_token_id", -1},
+                                      {"eos_token_id", {7, 8}},
+                                      {"pad_token_id", nullptr}}));
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->bos, -1);
+  EXPECT_EQ(parsed->eos, 7);
+  EXPECT_EQ(parsed->pad, -1);
+}
+
 TEST(DecoderConfig, WrapperOfGemma3WithoutItsDefaults) {
   const auto parsed =
       Parse({{"architectures", {"Gemma3ForConditionalGeneration"}},

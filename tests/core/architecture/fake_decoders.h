@@ -51,6 +51,19 @@ inline nlohmann::json FakeConfig(const std::string& class_name) {
   return config;
 }
 
+// Of 11 tokens, byte-level.
+inline std::string FakeTokenizerJson() {
+  nlohmann::json tokenizer = {
+      {"added_tokens",
+       {{{"id", 0}, {"content", "<s>"}, {"special", true}},
+        {{"id", 1}, {"content", "</s>"}, {"special", true}}}},
+      {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}}},
+      {"model", {{"type", "BPE"}, {"merges", {"a b", "ab c"}}}}};
+  const char* tokens[] = {"<s>", "</s>", "a", "b", "c", "ab", "abc", "d"};
+  for (int i = 0; i < 8; ++i) tokenizer["model"]["vocab"][tokens[i]] = i;
+  return tokenizer.dump();
+}
+
 // Collects the tensors of one checkpoint.
 class FakeTensorList {
  public:

@@ -16,6 +16,7 @@ TEST(JsonTree, KeepsEveryKindOfValue) {
   ASSERT_TRUE(tree.ok()) << tree.status();
   EXPECT_EQ(*tree, nlohmann::json::parse(text));
   EXPECT_EQ(*ParseJsonTree("7"), 7);
+  EXPECT_TRUE(ParseJsonTree("-7")->is_number_integer());
   EXPECT_EQ(*ParseJsonTree("18446744073709551615"), 18446744073709551615.0);
 }
 

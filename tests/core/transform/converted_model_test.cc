@@ -10,6 +10,7 @@
 #include "core/base/error.h"
 #include "core/tensor/float_formats.h"
 #include "tests/core/architecture/fake_decoders.h"
+#include "tests/core/base/temp_dir.h"
 
 namespace quant {
 namespace {
@@ -22,6 +23,8 @@ class MemoryModel final : public ModelReader {
  public:
   MemoryModel(const Json& config, std::vector<TensorEntry> tensors)
       : config_(config.dump()), tensors_(std::move(tensors)) {
+    sides_ = {{.name = "tokenizer.json",
+               .path = folder_.Write("tokenizer.json", FakeTokenizerJson())}};
     std::mt19937 random(1);
     for (const TensorEntry& tensor : tensors_) {
       std::vector<uint8_t>& bytes = bytes_[tensor.name];
@@ -83,6 +86,7 @@ class MemoryModel final : public ModelReader {
   std::string weight_path(int) const override { return ""; }
 
  private:
+  TempDir folder_;
   std::string config_;
   std::vector<TensorEntry> tensors_;
   std::vector<WeightFile> files_;
@@ -277,21 +281,26 @@ TEST(ConvertedModel, AnyRangeIsPartOfTheWhole) {
   }
 }
 
-TEST(ConvertedModel, ListsSortedAndOrdersForTheFile) {
-  const Fixture fixture(FakeConfig("Qwen2MoeForCausalLM"));
-  const auto& tensors = fixture.model->tensors();
-  for (size_t i = 1; i < tensors.size(); ++i) {
-    EXPECT_LT(tensors[i - 1].name, tensors[i].name);
+TEST(ConvertedModel, ListsSorted) {
+  for (const FamilyInfo& family : Families()) {
+    const Fixture fixture(FakeConfig(std::string(family.class_name)));
+    const auto& tensors = fixture.model->tensors();
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      EXPECT_TRUE(i == 0 || tensors[i - 1].name < tensors[i].name);
+      EXPECT_EQ(tensors[i].bytes,
+                *TensorBytes(tensors[i].dtype, tensors[i].shape));
+    }
   }
-  const auto& order = fixture.model->file_order();
-  ASSERT_EQ(order.size(), tensors.size());
-  EXPECT_EQ(tensors[order[0]].name, "token_embd.weight");
-  EXPECT_EQ(tensors[order[1]].name, "blk.0.attn_norm.weight");
-  EXPECT_EQ(tensors[order[order.size() - 2]].name, "output_norm.weight");
-  EXPECT_EQ(tensors[order.back()].name, "output.weight");
-  for (const TensorEntry& tensor : tensors) {
-    EXPECT_EQ(tensor.bytes, *TensorBytes(tensor.dtype, tensor.shape));
-  }
+}
+
+TEST(ConvertedModel, CarriesTheKeysOfConfigAndTokenizer) {
+  const Fixture fixture(FakeConfig("Qwen2ForCausalLM"));
+  const auto kvs = fixture.model->kvs();
+  EXPECT_EQ(*GetGguf<std::string>(kvs, "general.architecture"), "qwen2");
+  EXPECT_EQ(*GetGguf<uint32_t>(kvs, "qwen2.block_count"), 2u);
+  // As many as the embedding has rows.
+  EXPECT_EQ((*GetGgufArray<std::string>(kvs, "tokenizer.ggml.tokens"))->size(),
+            11u);
 }
 
 TEST(ConvertedModel, RefusesReadsOutsideAndBetweenElements) {

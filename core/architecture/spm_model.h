@@ -1,0 +1,49 @@
+// tokenizer.model: a SentencePiece model, of which a tokenizer needs only a few
+// fields. Source: sentencepiece_model.proto, and the protocol buffer wire
+// format.
+#ifndef QUANT_CORE_ARCHITECTURE_SPM_MODEL_H_
+#define QUANT_CORE_ARCHITECTURE_SPM_MODEL_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace quant {
+
+// Values of ModelProto.SentencePiece.Type, and of GGUF's token types.
+enum class TokenType : int32_t {
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kUnused = 5,
+  kByte = 6,
+};
+
+struct SpmPiece {
+  std::string text;  // UTF-8
+  float score = 0;   // finite
+  TokenType type = TokenType::kNormal;
+};
+
+struct SpmModel {
+  std::vector<SpmPiece> pieces;
+  bool is_bpe = false;  // else unigram, word, char
+  // Ids of the trainer; -1 = none.
+  int64_t unk = 0, bos = 1, eos = 2, pad = -1;
+  bool add_dummy_prefix = true;
+};
+
+// DATA_LOSS MODEL_MALFORMED for what is no such model, has too many pieces, or
+// pieces that are not UTF-8.
+absl::StatusOr<SpmModel> ParseSpmModel(absl::string_view bytes);
+
+// Whether `text` is UTF-8: no overlong forms, no surrogates.
+bool IsUtf8(absl::string_view text);
+
+}  // namespace quant
+
+#endif  // QUANT_CORE_ARCHITECTURE_SPM_MODEL_H_
