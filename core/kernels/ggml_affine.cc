@@ -25,7 +25,6 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // Per target, after the line above:
 #include "core/kernels/ggml_tile-inl.h"
-#include "core/kernels/ggml_unpack-inl.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -77,6 +76,7 @@ HWY_INLINE void Center(AffineTile& t, int r) {
   const float* w = t.tile.w + r * kFloatLanes;
   VF sum = hn::Zero(df), weight = hn::Set(df, kTileElems);
   if constexpr (kWeighted) weight = hn::Zero(df);
+  HWY_UNROLL(4)
   for (int e = 0; e < kTileElems; ++e) {
     VF v = hn::Load(df, x + e * kTileBlocks);
     if constexpr (kWeighted) {
@@ -104,9 +104,10 @@ HWY_INLINE AffineFit FitAffine(const AffineTile& t, int r, VF inverse,
   const float* y = t.tile.x + r * kFloatLanes;
   const float* w = t.tile.w + r * kFloatLanes;
   VF yq = hn::Zero(df), sum = hn::Zero(df), qq = hn::Zero(df);
+  HWY_UNROLL(4)
   for (int e = 0; e < kTileElems; ++e) {
     const VF ye = hn::Load(df, y + e * kTileBlocks);
-    const VF q = Rint(Clamp(hn::Add(hn::Mul(ye, inverse), offset), 0, kMax));
+    const VF q = RintClamped<0, kMax>(hn::Add(hn::Mul(ye, inverse), offset));
     VF wq = q;
     if constexpr (kWeighted) {
       wq = hn::Mul(q, hn::Load(df, w + e * kTileBlocks));
@@ -177,9 +178,10 @@ HWY_INLINE VF RefitScale(const AffineTile& t, int r, VF d, VF m) {
   const float* w = t.tile.w + r * kFloatLanes;
   const VF inverse = InverseOrZero(d);
   VF zq = hn::Zero(df), qq = hn::Zero(df);
+  HWY_UNROLL(4)
   for (int e = 0; e < kTileElems; ++e) {
     const VF z = hn::Sub(hn::Load(df, y + e * kTileBlocks), m);
-    const VF q = Rint(Clamp(hn::Mul(z, inverse), 0, kMax));
+    const VF q = RintClamped<0, kMax>(hn::Mul(z, inverse));
     VF wq = q;
     if constexpr (kWeighted) {
       wq = hn::Mul(q, hn::Load(df, w + e * kTileBlocks));
@@ -198,10 +200,7 @@ struct AffineCodes {
 
   HWY_INLINE VI operator()(int e) const {
     const VF z = hn::Sub(hn::Load(DF(), y + e * kTileBlocks), m);
-    const VF t = Clamp(hn::Mul(z, inverse), 0, kMax);
-    // The sum's low bits are the integer.
-    const VI bits = hn::BitCast(DI(), hn::Add(t, hn::Set(DF(), 0x1.8p23f)));
-    return hn::And(bits, hn::Set(DI(), kMax));
+    return CodeClamped<0, kMax>(hn::Mul(z, inverse));
   }
 };
 

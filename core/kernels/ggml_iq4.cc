@@ -25,22 +25,67 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // Per target, after the line above:
 #include "core/kernels/ggml_scale-inl.h"
-#include "core/kernels/ggml_unpack-inl.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace quant {
 namespace HWY_NAMESPACE {
 
-alignas(64) constexpr float kTable[16] = {
+alignas(64) constexpr float kTableFloats[16] = {
     -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
-// What follows each value; the last has no successor.
-alignas(64) constexpr float kNext[16] = {-104, -83, -65, -49, -35, -22, -10, 1,
-                                         13,   25,  38,  53,  69,  89,  113, 0};
-alignas(16) constexpr int8_t kTableBytes[16] = {
+alignas(16) constexpr int8_t kTable[16] = {
     -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
-alignas(16) constexpr int8_t kNextBytes[16] = {
-    -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113, 0};
+
+// Finding the nearest value. Its index is nearly linear in
+//
+//   w(t) = u (a - b |u|),  u = t + kShift,  a = 0.092,  b = a a / 32
+//        = 32 y (1 - |y|), y = u b / a
+//
+// so much so that the threshold between T[i] and T[i + 1] has w within 1/2 of
+// i - 7 (checked below). So w, rounded to k, leaves T[k + 7] and T[k + 8], and
+// one comparison. k is -8 or 8 for what lies beyond the table: both are the
+// slot 0, where the comparison finds the side. |w| has its maximum at |u| =
+// 174, and is at least 7.5, which is enough, up to |u| = 217.
+constexpr float kShift = 4.5f;
+constexpr float kUnit = 0.002875f;   // b / a
+constexpr float kFarthest = 200.0f;  // |t| for which this holds
+
+// What slot (k + 8) % 16 leaves, and the threshold between, as y.
+struct SlotTable {
+  alignas(64) float low[16];
+  alignas(64) float high[16];
+  alignas(64) float threshold[16];
+  alignas(16) int8_t low_bytes[16];
+  alignas(16) int8_t high_bytes[16];
+};
+
+constexpr float ThresholdOf(float low, float high) {
+  return ((low + high) * 0.5f + kShift) * kUnit;
+}
+
+constexpr SlotTable MakeSlotTable() {
+  SlotTable t{};
+  for (int s = 0; s < 16; ++s) {
+    t.low_bytes[s] = kTable[s == 0 ? 0 : s - 1];
+    t.high_bytes[s] = kTable[s == 0 ? 15 : s];
+    t.low[s] = t.low_bytes[s];
+    t.high[s] = t.high_bytes[s];
+    t.threshold[s] = ThresholdOf(t.low[s], t.high[s]);
+  }
+  return t;
+}
+constexpr SlotTable kSlots = MakeSlotTable();
+
+constexpr bool ThresholdsAreWithinTheirSlots() {
+  for (int i = 0; i < 15; ++i) {
+    const float y = kSlots.threshold[i + 1];
+    const float w = 32 * y * (1 - (y < 0 ? -y : y));
+    const float away = w - static_cast<float>(i - 7);
+    if (away < -0.49f || away > 0.49f) return false;
+  }
+  return true;
+}
+static_assert(ThresholdsAreWithinTheirSlots());
 
 // Entry i (0..15) of a table that is given as floats and as bytes.
 HWY_INLINE VF Lookup(const float* values, const int8_t* bytes, VI i) {
@@ -64,46 +109,66 @@ HWY_INLINE VF Lookup(const float* values, const int8_t* bytes, VI i) {
 #endif
 }
 
-// The grid of table values. Thresholds between neighbours are nearly a cubic of
-// their index, so a quadratic in |t| finds an index c such that the nearest
-// value is T[c] or T[c + 1] (the test checks this for every threshold).
 struct TableGrid {
   static constexpr float kFirst = -127;
   // Found as those of Q4_0 were.
   static constexpr float kPeaks[] = {-138, 115, -110, -154, 126, -122,
                                      -132, 109, 142,  -104, 120, -145};
+  static constexpr int kPlainPeaks = 12;
   static constexpr int kFastPeaks = 2;
 
-  struct Pair {
-    VI c;
-    VF value, next;
-    MF up;  // whether next is nearer
-  };
+  // y, less the shift.
+  HWY_INLINE VF Factor(VF inverse) const {
+    return hn::Mul(inverse, hn::Set(DF(), kUnit));
+  }
 
-  HWY_INLINE Pair Around(VF t) const {
+  HWY_INLINE VI SlotOf(VF y) const {
     const DF df;
-    const VF clamped = Clamp(t, -127, 112);
-    const VF u = hn::Add(clamped, hn::Set(df, 4.5f));
-    const VF slope = hn::Sub(hn::Set(df, 0.0885f),
-                             hn::Mul(hn::Abs(u), hn::Set(df, 0.00021f)));
-    // Truncated: what is below 0 becomes 0.
-    const VI c =
-        hn::ConvertTo(DI(), hn::Add(hn::Mul(u, slope), hn::Set(df, 7.5f)));
-    const VF value = Lookup(kTable, kTableBytes, c);
-    const VF next = Lookup(kNext, kNextBytes, c);
-    return {c, value, next,
-            hn::Gt(hn::Add(clamped, clamped), hn::Add(value, next))};
+    const VF fold = hn::Sub(hn::Set(df, 1.0f), hn::Abs(y));
+    // Its last place is 1/32; the four bits there become k + 8.
+    const VF magic = hn::Set(df, 0x1.8p18f + 0.25f);
+    const VI bits = hn::BitCast(DI(), hn::Add(hn::Mul(y, fold), magic));
+    return hn::And(bits, hn::Set(DI(), 15));
   }
 
-  HWY_INLINE VF Nearest(VF t) const {
-    const Pair p = Around(t);
-    return hn::IfThenElse(p.up, p.next, p.value);
+  template <bool kFar>
+  HWY_INLINE VF Nearest(VF scaled) const {
+    const DF df;
+    if constexpr (kFar) {
+      scaled = Clamp(scaled, -kFarthest * kUnit, kFarthest * kUnit);
+    }
+    const VF y = hn::Add(scaled, hn::Set(df, kShift * kUnit));
+    const VI slot = SlotOf(y);
+    const VF low = Lookup(kSlots.low, kSlots.low_bytes, slot);
+    const VF high = Lookup(kSlots.high, kSlots.high_bytes, slot);
+    const VF threshold = ThresholdAt(slot, low, high);
+    return hn::IfThenElse(hn::Gt(y, threshold), high, low);
   }
 
+  // For t itself, so that ties are exact.
   HWY_INLINE VI Code(VF t) const {
-    const Pair p = Around(t);
-    const VI one = hn::Set(DI(), 1);
-    return hn::Add(p.c, hn::IfThenElseZero(hn::RebindMask(DI(), p.up), one));
+    const DF df;
+    const DI di;
+    const VF within = Clamp(t, -127, 113);
+    const VF y =
+        hn::Mul(hn::Add(within, hn::Set(df, kShift)), hn::Set(df, kUnit));
+    const VI slot = SlotOf(y);  // not 0
+    const VF sum = hn::Add(Lookup(kSlots.low, kSlots.low_bytes, slot),
+                           Lookup(kSlots.high, kSlots.high_bytes, slot));
+    const auto up = hn::RebindMask(di, hn::Gt(hn::Add(within, within), sum));
+    return hn::Sub(slot, hn::IfThenZeroElse(up, hn::Set(di, 1)));
+  }
+
+ private:
+  // The same number on every target.
+  static HWY_INLINE VF ThresholdAt([[maybe_unused]] VI slot, VF low, VF high) {
+    const DF df;
+    if constexpr (kFloatLanes == 16) {
+      return Lookup(kSlots.threshold, nullptr, slot);
+    } else {
+      const VF middle = hn::Mul(hn::Add(low, high), hn::Set(df, 0.5f));
+      return hn::Mul(hn::Add(middle, hn::Set(df, kShift)), hn::Set(df, kUnit));
+    }
   }
 };
 
@@ -169,7 +234,8 @@ struct SuperTile {
 // What the error becomes for the scale `a`, less the sum of w x x.
 template <bool kWeighted>
 HWY_INLINE VF ErrorAt(const TableGrid& grid, const Tile& tile, int r, VF a) {
-  const Fit fit = FitAt<TableGrid, kWeighted>(grid, tile, r, InverseOrZero(a));
+  const Fit fit =
+      FitAt<TableGrid, kWeighted, true>(grid, tile, r, InverseOrZero(a));
   const VF twice = hn::Add(fit.xv, fit.xv);
   return hn::Mul(a, hn::Sub(hn::Mul(a, fit.vv), twice));
 }
@@ -319,7 +385,7 @@ struct TableValue {
   VF scale;
 
   HWY_INLINE VF operator()(VI code) const {
-    return hn::Mul(Lookup(kTable, kTableBytes, code), scale);
+    return hn::Mul(Lookup(kTableFloats, kTable, code), scale);
   }
 };
 

@@ -19,7 +19,6 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // Per target, after the line above:
 #include "core/kernels/ggml_tile-inl.h"
-#include "core/kernels/ggml_unpack-inl.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -74,6 +73,7 @@ HWY_INLINE VF ErrorOf(const Tile& tile, int r, VI exponent) {
   const float* w = tile.w + r * kFloatLanes;
   const VF inverse = InverseOf(exponent);
   VF error = hn::Zero(df);
+  HWY_UNROLL(4)
   for (int e = 0; e < kTileElems; ++e) {
     const VF t = hn::Abs(hn::Mul(hn::Load(df, x + e * kTileBlocks), inverse));
     const Rounder rounder(hn::Min(t, hn::Set(df, 6.0f)));

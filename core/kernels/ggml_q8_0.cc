@@ -19,7 +19,6 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // Per target, after the line above:
 #include "core/kernels/ggml_tile-inl.h"
-#include "core/kernels/ggml_unpack-inl.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -30,36 +29,66 @@ constexpr int kQ80Bytes = 34;
 
 HWY_INLINE float PeakOf(const float* x) {
   const DF df;
-  VF peak = hn::Zero(df);
-  for (int e = 0; e < kTileElems; e += kFloatLanes) {
+  VF peak = hn::Abs(hn::LoadU(df, x));
+  for (int e = kFloatLanes; e < kTileElems; e += kFloatLanes) {
     peak = hn::Max(peak, hn::Abs(hn::LoadU(df, x + e)));
   }
   return hn::GetLane(hn::MaxOfLanes(df, peak));
 }
 
-// `count` <= 16 blocks.
-HWY_INLINE void EncodeBlocks16(const float* x, int64_t count, uint8_t* out) {
-  const DF df;
-  const DI di;
-  const hn::Rebind<int8_t, DI> d8;
+// Scales of up to 16 blocks.
+struct Scales {
   alignas(64) float peaks[kTileBlocks] = {};
   alignas(64) float inverses[kTileBlocks];
-  alignas(64) int32_t scales[kTileBlocks];
-  for (int64_t b = 0; b < count; ++b) peaks[b] = PeakOf(x + b * kTileElems);
+  alignas(64) int32_t codes[kTileBlocks];  // f16
+};
+
+// Whether no quotient can round to more than 127: where d neither saturates nor
+// is subnormal, its rounding moves 127 by less than 1/16.
+HWY_INLINE bool ChooseScales(Scales& s) {
+  const DF df;
+  const DI di;
+  bool regular = true;
   for (int b = 0; b < kTileBlocks; b += kFloatLanes) {
-    const VF d = hn::Div(hn::Load(df, peaks + b), hn::Set(df, 127.0f));
+    const VF d = hn::Div(hn::Load(df, s.peaks + b), hn::Set(df, 127.0f));
     const VI code = F16Codes(d);
-    hn::Store(code, di, scales + b);
-    hn::Store(InverseOrZero(F16Values(code)), df, inverses + b);
+    hn::Store(code, di, s.codes + b);
+    hn::Store(InverseOrZero(F16Values(code)), df, s.inverses + b);
+    regular &=
+        hn::AllTrue(di, hn::Or(hn::Eq(code, hn::Zero(di)),
+                               hn::And(hn::Gt(code, hn::Set(di, 0x3FF)),
+                                       hn::Lt(code, hn::Set(di, 0x7BFF)))));
   }
+  return regular;
+}
+
+template <bool kClamp>
+HWY_INLINE void StoreBlocks(const float* x, const Scales& s, int64_t count,
+                            uint8_t* out) {
+  const DF df;
+  const hn::Rebind<uint8_t, DU> d8;
   for (int64_t b = 0; b < count; ++b, x += kTileElems, out += kQ80Bytes) {
-    StoreF16(scales[b], out);
-    const VF inverse = hn::Set(df, inverses[b]);
+    StoreF16(s.codes[b], out);
+    const VF inverse = hn::Set(df, s.inverses[b]);
+    HWY_UNROLL(2)
     for (int e = 0; e < kTileElems; e += kFloatLanes) {
-      const VF t = Clamp(hn::Mul(hn::LoadU(df, x + e), inverse), -127, 127);
-      hn::StoreU(hn::DemoteTo(d8, hn::NearestInt(t)), d8,
-                 reinterpret_cast<int8_t*>(out + 2 + e));
+      VF t = hn::Mul(hn::LoadU(df, x + e), inverse);
+      if constexpr (kClamp) t = Clamp(t, -127, 127);
+      // The low byte of the sum is the integer.
+      const auto bits = hn::BitCast(DU(), hn::Add(t, hn::Set(df, 0x1.8p23f)));
+      hn::StoreU(hn::TruncateTo(d8, bits), d8, out + 2 + e);
     }
+  }
+}
+
+// `count` <= 16 blocks.
+HWY_INLINE void EncodeBlocks16(const float* x, int64_t count, uint8_t* out) {
+  Scales s;
+  for (int64_t b = 0; b < count; ++b) s.peaks[b] = PeakOf(x + b * kTileElems);
+  if (HWY_LIKELY(ChooseScales(s))) {
+    StoreBlocks<false>(x, s, count, out);
+  } else {
+    StoreBlocks<true>(x, s, count, out);
   }
 }
 

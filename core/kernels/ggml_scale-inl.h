@@ -5,8 +5,9 @@
 // For fixed v the best d is sum(w x v) / sum(w v v), and what it removes from
 // the error is G = sum(w x v)^2 / sum(w v v). So the search tries some inverse
 // scales, takes the nearest grid values for each, keeps the largest G, then
-// alternates: values for the best d, d for these values. Comparing G by cross
-// multiplication needs no division.
+// alternates once: values for the best d, d for these values (only with
+// importances; without them the values for the stored d do as well). Comparing
+// G by cross multiplication needs no division.
 //
 // Source: the search of the reference quantizers (a grid of inverse scales
 // around -n / peak) and Lloyd's alternation. Differences: w is the importance
@@ -39,16 +40,20 @@ struct Fit {
   VF vv;  // w v v
 };
 
-// Grid: Nearest(t), the value of the grid next to t; any finite t.
-template <class Grid, bool kWeighted>
+// Grid: Nearest(x * Factor(inverse)), the value of the grid next to
+// x * inverse. kFar: that may be anything; otherwise it is in the range of the
+// grid's kPeaks.
+template <class Grid, bool kWeighted, bool kFar>
 HWY_INLINE Fit FitAt(const Grid& grid, const Tile& tile, int r, VF inverse) {
   const DF df;
   const float* x = tile.x + r * kFloatLanes;
   const float* w = tile.w + r * kFloatLanes;
+  const VF factor = grid.Factor(inverse);
   Fit fit{hn::Zero(df), hn::Zero(df)};
+  HWY_UNROLL(4)
   for (int e = 0; e < kTileElems; ++e) {
     const VF xe = hn::Load(df, x + e * kTileBlocks);
-    const VF v = grid.Nearest(hn::Mul(xe, inverse));
+    const VF v = grid.template Nearest<kFar>(hn::Mul(xe, factor));
     VF wv = v;
     if constexpr (kWeighted) {
       wv = hn::Mul(v, hn::Load(df, w + e * kTileBlocks));
@@ -82,18 +87,19 @@ HWY_INLINE VF FindScale(const Grid& grid, const Tile& tile, int r,
   const MF zero = hn::Lt(hn::Abs(peak), hn::Set(df, kTileFloor));
   const VF one = hn::Set(df, 1.0f);
   const VF unit = hn::Div(one, hn::IfThenElse(zero, one, peak));
-  Fit best = FitAt<Grid, kWeighted>(grid, tile, r,
-                                    hn::Mul(unit, hn::Set(df, Grid::kFirst)));
+  Fit best = FitAt<Grid, kWeighted, false>(
+      grid, tile, r, hn::Mul(unit, hn::Set(df, Grid::kFirst)));
   const bool fast = search == SearchLevel::kFast;
-  const int tries =
-      fast ? Grid::kFastPeaks : static_cast<int>(std::size(Grid::kPeaks));
+  const int tries = fast        ? Grid::kFastPeaks
+                    : kWeighted ? static_cast<int>(std::size(Grid::kPeaks))
+                                : Grid::kPlainPeaks;
   for (int i = 0; i < tries; ++i) {
     const VF inverse = hn::Mul(unit, hn::Set(df, Grid::kPeaks[i]));
-    KeepBetter(FitAt<Grid, kWeighted>(grid, tile, r, inverse), best);
+    KeepBetter(FitAt<Grid, kWeighted, false>(grid, tile, r, inverse), best);
   }
-  if (!fast) {
+  if constexpr (kWeighted) {
     const VF inverse = InverseOrZero(ScaleOf(best));
-    KeepBetter(FitAt<Grid, kWeighted>(grid, tile, r, inverse), best);
+    KeepBetter(FitAt<Grid, kWeighted, true>(grid, tile, r, inverse), best);
   }
   return hn::IfThenZeroElse(zero, ScaleOf(best));
 }

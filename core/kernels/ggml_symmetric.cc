@@ -17,26 +17,27 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // Per target, after the line above:
 #include "core/kernels/ggml_scale-inl.h"
-#include "core/kernels/ggml_unpack-inl.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace quant {
 namespace HWY_NAMESPACE {
 
-// Where the search maps the peak of a block, by descending gain. Found by a
-// greedy choice from a fine grid, on blocks of normal, Student and Laplace
-// weights, half of them with random importances.
+// Where the search maps the peak of a block. Found by a greedy choice from a
+// fine grid, on blocks of normal, Student and Laplace weights; the last ones
+// clip the peak, which pays only where importances differ.
 template <int kHalf>
 struct Peaks;
 template <>
 struct Peaks<8> {
-  static constexpr float kPeaks[] = {-8.7f, -7.15f, -9.9f, -8.3f, -9.2f, -7.7f};
+  static constexpr float kPeaks[] = {-8.7f, -7.15f, -8.3f, -7.7f, -9.9f, -9.2f};
+  static constexpr int kPlainPeaks = 4;
 };
 template <>
 struct Peaks<16> {
-  static constexpr float kPeaks[] = {-15.05f, -16.65f, -14.1f,  -17.95f,
-                                     -16.3f,  -15.7f,  -17.25f, -13.1f};
+  static constexpr float kPeaks[] = {-15.05f, -16.65f, -16.3f,  -14.4f, -15.7f,
+                                     -14.1f,  -17.95f, -17.25f, -13.1f};
+  static constexpr int kPlainPeaks = 5;
 };
 
 template <int kHalf>
@@ -44,8 +45,11 @@ struct IntegerGrid : Peaks<kHalf> {
   static constexpr float kFirst = -kHalf;
   static constexpr int kFastPeaks = 0;
 
+  HWY_INLINE VF Factor(VF inverse) const { return inverse; }
+
+  template <bool kFar>
   HWY_INLINE VF Nearest(VF t) const {
-    return Rint(Clamp(t, -kHalf, kHalf - 1));
+    return RintClamped<-kHalf, kHalf - 1>(t);
   }
 };
 
@@ -57,11 +61,7 @@ struct IntegerCodes {
 
   HWY_INLINE VI operator()(int e) const {
     const VF t = hn::Mul(hn::Load(DF(), x + e * kTileBlocks), inverse);
-    // The sum's low bits are the integer.
-    const VF magic = hn::Set(DF(), 0x1.8p23f + kHalf);
-    const VI bits =
-        hn::BitCast(DI(), hn::Add(Clamp(t, -kHalf, kHalf - 1), magic));
-    return hn::And(bits, hn::Set(DI(), 2 * kHalf - 1));
+    return CodeClamped<-kHalf, kHalf - 1>(t);
   }
 };
 

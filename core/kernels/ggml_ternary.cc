@@ -27,7 +27,6 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // Per target, after the line above:
 #include "core/kernels/ggml_tile-inl.h"
-#include "core/kernels/ggml_unpack-inl.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
