@@ -2,10 +2,14 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <algorithm>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/error.h"
 #include "core/base/file.h"
+#include "core/base/status_macros.h"
 #include "tests/core/architecture/fake_decoders.h"
 #include "tests/core/architecture/spm_bytes.h"
 
@@ -329,17 +333,58 @@ TEST(GgufTokenizerKvs, RefusesContradictions) {
           .ok());
 }
 
+// The tokenizer files of a real model, and its config.
+struct RealModel {
+  TokenizerTexts texts;
+  DecoderConfig config;
+};
+
+absl::StatusOr<RealModel> OpenReal(const std::string& path) {
+  RealModel real;
+  QUANT_ASSIGN_OR_RETURN(const auto model, OpenModel(path));
+  QUANT_ASSIGN_OR_RETURN(real.texts, ReadTokenizerTexts(*model));
+  QUANT_ASSIGN_OR_RETURN(real.config, ParseDecoderConfig(model->config_json()));
+  return real;
+}
+
+absl::StatusOr<std::vector<GgufKv>> KvsOf(const RealModel& real) {
+  QUANT_ASSIGN_OR_RETURN(const TokenizerFiles files,
+                         ParseTokenizerFiles(real.texts));
+  return GgufTokenizerKvs(files, real.config, real.config.vocab);
+}
+
+// Merges and scores of one tokenizer must ask for the same order.
+TEST(GgufTokenizerKvs, MergesGiveTheOrderOfScores) {
+  // A SentencePiece model, and the merges that its pieces make.
+  const char* pieces[] = {"a", "b", "c", "bc", "ab", "abc"};
+  std::string spm = SpmMessage(2, SpmNumber(3, 2));
+  Json vocab = Json::object();
+  for (int i = 0; i < 6; ++i) {
+    spm += SpmPieceBytes(pieces[i], static_cast<float>(i < 3 ? -9 : 3 - i), 1);
+    vocab[pieces[i]] = i;
+  }
+  const Json json = {{"model",
+                      {{"type", "BPE"},
+                       {"byte_fallback", true},
+                       {"vocab", vocab},
+                       {"merges", {"b c", "a b", "a bc", "ab c"}}}}};
+  const auto by_scores = ArrayOf<float>(
+      *TokenizerKvs({.tokenizer_model = spm}, 6), "tokenizer.ggml.scores");
+  const auto by_merges =
+      ArrayOf<float>(*TokenizerKvs({.tokenizer_json = json.dump()}, 6),
+                     "tokenizer.ggml.scores");
+  for (int i = 3; i < 6; ++i) {
+    for (int j = 0; j < 6; ++j) {
+      EXPECT_EQ(by_scores[i] < by_scores[j], by_merges[i] < by_merges[j]);
+    }
+  }
+}
+
 TEST(GgufTokenizerKvs, OfTheBundledModel) {
-  const auto model = OpenModel(
+  const auto real = OpenReal(
       absl::StrCat(QUANT_SOURCE_DIR, "/examples/tiny-own-pad768-bf16"));
-  ASSERT_TRUE(model.ok()) << model.status();
-  const auto texts = ReadTokenizerTexts(**model);
-  ASSERT_TRUE(texts.ok()) << texts.status();
-  const auto files = ParseTokenizerFiles(*texts);
-  ASSERT_TRUE(files.ok()) << files.status();
-  const auto config = ParseDecoderConfig((*model)->config_json());
-  ASSERT_TRUE(config.ok()) << config.status();
-  const auto kvs = GgufTokenizerKvs(*files, *config, config->vocab);
+  ASSERT_TRUE(real.ok()) << real.status();
+  const auto kvs = KvsOf(*real);
   ASSERT_TRUE(kvs.ok()) << kvs.status();
   const auto tokens = ArrayOf<std::string>(*kvs, "tokenizer.ggml.tokens");
   ASSERT_EQ(tokens.size(), 2048u);
@@ -354,6 +399,48 @@ TEST(GgufTokenizerKvs, OfTheBundledModel) {
   EXPECT_EQ(*GetGguf<uint32_t>(*kvs, "tokenizer.ggml.eos_token_id"), 1u);
   EXPECT_TRUE(*GetGguf<bool>(*kvs, "tokenizer.ggml.add_bos_token"));
   EXPECT_FALSE(*GetGguf<bool>(*kvs, "tokenizer.ggml.add_eos_token"));
+}
+
+// All real models that are there: the bundled one at least.
+TEST(GgufTokenizerKvs, OfRealModels) {
+  std::vector<std::string> paths = {
+      absl::StrCat(QUANT_SOURCE_DIR, "/examples/tiny-own-pad768-bf16")};
+  const char* more = ::getenv("QUANT_TEST_MODELS");
+  const std::string folder =
+      more != nullptr ? more : QUANT_SOURCE_DIR "/../shared/data/models";
+  if (const auto entries = ListDirectory(folder); entries.ok()) {
+    for (const DirEntry& entry : *entries) {
+      paths.push_back(JoinPath(folder, entry.name));
+    }
+  }
+  for (const std::string& path : paths) {
+    auto real = OpenReal(path);
+    ASSERT_TRUE(real.ok()) << real.status();
+    const auto kvs = KvsOf(*real);
+    ASSERT_TRUE(kvs.ok()) << kvs.status();
+    const auto tokens = ArrayOf<std::string>(*kvs, "tokenizer.ggml.tokens");
+    EXPECT_EQ(static_cast<int64_t>(tokens.size()), real->config.vocab);
+    if (real->texts.tokenizer_model.empty()) continue;
+    const auto scores = ArrayOf<float>(*kvs, "tokenizer.ggml.scores");
+    // The same from tokenizer.json alone.
+    real->texts.tokenizer_model.clear();
+    const auto others = KvsOf(*real);
+    ASSERT_TRUE(others.ok()) << others.status();
+    EXPECT_EQ(ArrayOf<std::string>(*others, "tokenizer.ggml.tokens"), tokens);
+    const auto ranks = ArrayOf<float>(*others, "tokenizer.ggml.scores");
+    const auto types = ArrayOf<int32_t>(*others, "tokenizer.ggml.token_type");
+    const float last = *std::min_element(ranks.begin() + 259, ranks.end());
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      for (size_t j = 0; j < tokens.size(); ++j) {
+        if (types[i] != 1 || types[j] != 1 || ranks[i] == last ||
+            ranks[j] == last) {
+          continue;
+        }
+        EXPECT_EQ(scores[i] < scores[j], ranks[i] < ranks[j])
+            << tokens[i] << " " << tokens[j];
+      }
+    }
+  }
 }
 
 }  // namespace
