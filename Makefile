@@ -26,7 +26,8 @@ test: build ## Run every test (what CI runs)
 build: deps $(BUILD)/build.ninja ## Build everything: release, with tests
 	@cmake --build $(BUILD)
 
-interop: build ## Load artifacts with the public loaders (downloads torch)
+interop: build ## Hold artifacts against the public loaders (builds llama.cpp, downloads torch)
+	@tests/interop/llama_cpp/run.sh $(BUILD)
 	@tests/interop/optional/run.sh $(BUILD)
 
 soak: build ## Kill loops, full disks and big models: long runs of the fault tests

@@ -1,0 +1,216 @@
+"""What quantctl writes as GGUF, in llama.cpp: every file must load, tokenize as
+the model's own tokenizer does, continue a text, and diverge from the F16 file
+no more than the file of the same type that llama.cpp's own quantizer makes
+(beyond one standard error of the latter), without and with an importance
+matrix. Prints a table; exits with 1 when something fails.
+
+usage: compare.py QUANTCTL WORK_DIRECTORY
+"""
+
+import dataclasses
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import tokenizers
+
+import evaluate
+import importance
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+# Models and texts that lie beside the sources; the project does not ship them.
+DATA = ROOT.parent / "shared/data"
+
+FILE_TYPES = [
+    "Q8_0",
+    "Q6_K",
+    "Q5_K_M",
+    "Q5_K_S",
+    "Q5_1",
+    "Q5_0",
+    "Q4_K_M",
+    "Q4_K_S",
+    "IQ4_NL",
+    "IQ4_XS",
+    "Q4_1",
+    "Q4_0",
+    "Q3_K_L",
+    "Q3_K_M",
+    "Q3_K_S",
+    "Q2_K",
+]
+TEXTS = [
+    "Once upon a time, there was a little girl named Lily.",
+    "It's 3 o'clock;  don't\nworry: 12345 + 6.78 = ?",
+    "  leading and trailing  ",
+    "na\u00efve caf\u00e9 \u2014 \u4f60\u597d \U0001f600",
+]
+CONTINUED = 16
+CALIBRATION_WINDOWS = 16
+
+
+def read_windows(path, length):
+    tokens = np.load(path)
+    count = len(tokens) // length
+    return tokens[: count * length].reshape(count, length)
+
+
+@dataclasses.dataclass
+class Model:
+    name: str
+    directory: pathlib.Path
+    context: int
+    evaluation: pathlib.Path
+    calibration: pathlib.Path
+
+
+def models():
+    tokens = ROOT / "examples/tokens"
+    yield Model(
+        "tiny-own-pad768-bf16",
+        ROOT / "examples/tiny-own-pad768-bf16",
+        256,
+        tokens / "tiny-own_sampled_eval.npy",
+        tokens / "tiny-own_sampled_calib.npy",
+    )
+    stories = DATA / "models/stories260K"
+    if stories.is_dir():
+        yield Model(
+            "stories260K",
+            stories,
+            512,
+            DATA / "text/stories260K_eval.npy",
+            DATA / "text/stories260K_calib.npy",
+        )
+
+
+class Failures:
+    def __init__(self):
+        self.count = 0
+
+    def add(self, text):
+        self.count += 1
+        print("FAILED:", text)
+
+
+def row(*cells):
+    print("  ".join(f"{cell:>10}" for cell in cells), flush=True)
+
+
+class Comparison:
+    """Everything that is asked of the files of one model."""
+
+    def __init__(self, quantctl, model, work, failures):
+        self.quantctl = quantctl
+        self.model = model
+        self.work = work
+        self.failures = failures
+        self.windows = read_windows(model.evaluation, model.context)
+
+    def fail(self, text):
+        self.failures.add(f"{self.model.name}: {text}")
+
+    def convert(self, scheme, *options):
+        """Our file of the model, or None when there is none."""
+        directory = self.work / f"{self.model.name}-{scheme}-{len(options)}"
+        command = [self.quantctl, "quantize", self.model.directory]
+        command += ["--scheme", scheme, "--format", "gguf"]
+        command += ["--output", directory, *options]
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+        files = sorted(directory.glob("*.gguf"))
+        if done.returncode == 0 and len(files) == 1:
+            return files[0]
+        self.fail(f"{scheme}: not written: {done.stderr.strip()}")
+        return None
+
+    def check_tokenizer(self, path):
+        """Text becomes the tokens that the model's own tokenizer makes."""
+        llama = evaluate.load(path, self.model.context)
+        reference = tokenizers.Tokenizer.from_file(
+            str(self.model.directory / "tokenizer.json")
+        )
+        for text in TEXTS:
+            expected = reference.encode(text, add_special_tokens=False).ids
+            found = llama.tokenize(text.encode(), add_bos=False, special=False)
+            if found != expected:
+                self.fail(f"{text!r} is {found}, not {expected}")
+        llama.close()
+
+    def check_generation(self, path):
+        llama = evaluate.load(path, self.model.context)
+        prompt = self.windows[0][:CONTINUED]
+        tokens = evaluate.continuation(llama, prompt, CONTINUED)
+        if not all(0 <= token < llama.n_vocab() for token in tokens):
+            self.fail(f"{path.name}: generated {tokens}")
+        text = llama.detokenize(tokens).decode(errors="replace")
+        llama.close()
+        return text
+
+    def prepare(self):
+        """The files that others are compared with; whether there are."""
+        self.source, half = self.convert("F32"), self.convert("F16")
+        if self.source is None or half is None:
+            return False
+        self.check_tokenizer(half)
+        self.base = evaluate.predictions(half, self.windows)
+        calibration = read_windows(self.model.calibration, self.model.context)
+        llama = importance.Llama(self.source)
+        for window in calibration[:CALIBRATION_WINDOWS]:
+            llama.logits(window)
+        self.means = llama.means()
+        self.matrix = self.work / f"{self.model.name}.imatrix"
+        llama.write(self.matrix, self.model.context)
+        print(f"\n{self.model.name}: {len(self.windows)} windows of",
+              f"{self.model.context} tokens")
+        print(f"F16 continues with {self.check_generation(half)!r}")
+        return True
+
+    def run(self):
+        if not self.prepare():
+            return
+        row("plain", "divergence", "+-", "perplexity", "bytes")
+        for name in ("F32", "BF16"):
+            path = self.source if name == "F32" else self.convert(name)
+            if path is not None:
+                found = evaluate.compare(path, self.windows, self.base)
+                row(name, f"{found.divergence:.6f}", f"{found.error:.6f}",
+                    f"{found.perplexity:.4f}", path.stat().st_size)
+        self.compare_types("no imatrix", (), None)
+        self.compare_types("imatrix", ("--imatrix", self.matrix), self.means)
+
+    def compare_types(self, title, options, means):
+        row(title, "ours", "llama.cpp", "+-", "ratio", "our ppl", "their ppl",
+            "our bytes", "their bytes")
+        for file_type in FILE_TYPES:
+            path = self.convert(file_type, *options)
+            if path is not None:
+                self.check_generation(path)
+                self.compare_type(file_type, path, means)
+
+    def compare_type(self, file_type, path, means):
+        ours = evaluate.compare(path, self.windows, self.base)
+        reference = self.work / f"{self.model.name}-reference.gguf"
+        if not evaluate.quantize(self.source, reference, file_type, means):
+            row(file_type, f"{ours.divergence:.6f}", "refused")
+            return
+        theirs = evaluate.compare(reference, self.windows, self.base)
+        row(file_type, f"{ours.divergence:.6f}", f"{theirs.divergence:.6f}",
+            f"{theirs.error:.6f}", f"{ours.divergence / theirs.divergence:.3f}",
+            f"{ours.perplexity:.4f}", f"{theirs.perplexity:.4f}",
+            path.stat().st_size, reference.stat().st_size)
+        if ours.divergence > theirs.divergence + theirs.error:
+            self.fail(f"{file_type}: diverges more than llama.cpp's own file")
+
+
+def main():
+    quantctl, work = sys.argv[1], pathlib.Path(sys.argv[2])
+    failures = Failures()
+    for model in models():
+        Comparison(quantctl, model, work, failures).run()
+    print(f"\n{failures.count} failures")
+    return 1 if failures.count else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
