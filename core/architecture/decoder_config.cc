@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <limits>
 #include <set>
+#include <string>
 #include <utility>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/architecture/config_object.h"
 #include "core/architecture/rope_config.h"
@@ -30,6 +33,7 @@ constexpr uint32_t kMoe = kMixtral | kQwen2Moe | kQwen3Moe;
 constexpr uint32_t kGemmas = kGemma | kGemma2 | kGemma3;
 constexpr IntRange kU32Range = {1, std::numeric_limits<uint32_t>::max()};
 constexpr IntRange kWidthRange = {1, kMaxRowElements};
+constexpr size_t kMaxNameBytes = 128;
 constexpr IntRange kHeadsRange = {1, kMaxHeads};
 
 // Numbers of gemma3 that its published configs leave out.
@@ -71,6 +75,23 @@ Json Flattened(Json config) {
     if (key != "architectures") config[key] = std::move(value);
   }
   return config;
+}
+
+// The last part of the name under which the model was published. Loaders strip
+// spaces behind Phi-3's special tokens, as its tokenizer does, when they read
+// "Phi-3" in the name.
+absl::Status ReadName(const ConfigObject& config, DecoderConfig& out) {
+  QUANT_ASSIGN_OR_RETURN(std::string path, config.String({"_name_or_path"}));
+  while (!path.empty() && path.back() == '/') path.pop_back();
+  out.name = path.substr(path.rfind('/') + 1);
+  if (out.name.size() > kMaxNameBytes) out.name.clear();
+  if (out.family->family != kPhi3) return absl::OkStatus();
+  const std::string lower = absl::AsciiStrToLower(out.name);
+  for (const char* known : {"phi-3", "phi3", "phi-4", "phi4"}) {
+    if (absl::StrContains(lower, known)) return absl::OkStatus();
+  }
+  out.name = out.name.empty() ? "Phi-3" : absl::StrCat(out.name, " (Phi-3)");
+  return absl::OkStatus();
 }
 
 absl::Status ReadSizes(const ConfigObject& config, DecoderConfig& out) {
@@ -253,6 +274,12 @@ absl::Status ReadIds(const ConfigObject& config, DecoderConfig& out) {
 absl::Span<const FamilyInfo> Families() { return kFamilies; }
 
 absl::StatusOr<DecoderConfig> ParseDecoderConfig(absl::string_view json) {
+  if (json.empty()) {
+    return MakeError(absl::StatusCode::kFailedPrecondition,
+                     Reason::kSourceMissing,
+                     "the model has no config.json, which says what its "
+                     "tensors are");
+  }
   auto parsed = ParseJsonTree(json);
   if (!parsed.ok()) return Annotate(parsed.status(), "config.json");
   if (!parsed->is_object()) {
@@ -262,6 +289,7 @@ absl::StatusOr<DecoderConfig> ParseDecoderConfig(absl::string_view json) {
   QUANT_ASSIGN_OR_RETURN(out.family, FindFamily(*parsed));
   const Json tree = Flattened(*std::move(parsed));
   const ConfigObject config(tree);
+  QUANT_RETURN_IF_ERROR(ReadName(config, out));
   QUANT_RETURN_IF_ERROR(ReadSizes(config, out));
   QUANT_RETURN_IF_ERROR(ReadHeads(config, out));
   QUANT_RETURN_IF_ERROR(ReadExperts(config, out));

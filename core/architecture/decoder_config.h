@@ -59,6 +59,7 @@ struct RopeConfig {
 
 struct DecoderConfig {
   const FamilyInfo* family = nullptr;
+  std::string name;  // for people; may be empty
   int64_t layers = 0;
   int64_t hidden = 0;
   int64_t ffn = 0;

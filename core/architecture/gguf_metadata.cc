@@ -224,6 +224,7 @@ std::vector<GgufKv> GgufConfigKvs(const DecoderConfig& config) {
   std::vector<GgufKv> kvs = {
       {"general.architecture", std::string(architecture)},
       {"general.type", std::string("model")}};
+  if (!config.name.empty()) kvs.push_back({"general.name", config.name});
   for (GgufKv& kv : out.Take()) kvs.push_back(std::move(kv));
   return kvs;
 }

@@ -13,9 +13,9 @@ void DecoderConfig(absl::string_view bytes) {
   const auto config = ParseDecoderConfig(bytes);
   if (!config.ok()) {
     const Reason reason = GetReason(config.status());
-    QUANT_FUZZ_CHECK(reason == Reason::kModelMalformed ||
-                     reason == Reason::kUnsupported ||
-                     reason == Reason::kUnknownName);
+    QUANT_FUZZ_CHECK(
+        reason == Reason::kModelMalformed || reason == Reason::kUnsupported ||
+        reason == Reason::kSourceMissing || reason == Reason::kUnknownName);
     QUANT_FUZZ_CHECK(config.status().message().size() < 4096);
     return;
   }

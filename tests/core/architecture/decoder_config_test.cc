@@ -56,6 +56,24 @@ TEST(DecoderConfig, DefaultsAreThoseOfTheClasses) {
   EXPECT_EQ(parsed->bos, -1);
 }
 
+TEST(DecoderConfig, NamesAreTheLastPartOfThePath) {
+  const std::tuple<const char*, Json, const char*> rows[] = {
+      {"LlamaForCausalLM", nullptr, ""},
+      {"LlamaForCausalLM", "some/Model-7B", "Model-7B"},
+      {"LlamaForCausalLM", "/data/Model-7B//", "Model-7B"},
+      {"LlamaForCausalLM", std::string(200, 'x'), ""},
+      {"Phi3ForCausalLM", "microsoft/Phi-3-mini", "Phi-3-mini"},
+      {"Phi3ForCausalLM", "me/chat", "chat (Phi-3)"},
+      {"Phi3ForCausalLM", nullptr, "Phi-3"},
+      {"Phi3ForCausalLM", "microsoft/phi-4", "phi-4"},
+  };
+  for (const auto& [family, path, name] : rows) {
+    const auto parsed = Parse(With(family, {{"_name_or_path", path}}));
+    ASSERT_TRUE(parsed.ok()) << parsed.status();
+    EXPECT_EQ(parsed->name, name);
+  }
+}
+
 TEST(DecoderConfig, IdsMayBeListsOrNone) {
   const auto parsed =
       Parse(With("LlamaForCausalLM", {{"bos_token_id", -1},
@@ -205,7 +223,7 @@ TEST(DecoderConfig, RefusesNumbersThatCanNotBe) {
     EXPECT_THAT(std::string(parsed.status().message()), HasSubstr(message));
     EXPECT_LT(parsed.status().message().size(), 400u);
   }
-  EXPECT_FALSE(ParseDecoderConfig("").ok());
+  EXPECT_EQ(GetReason(ParseDecoderConfig("").status()), Reason::kSourceMissing);
   EXPECT_FALSE(ParseDecoderConfig("[]").ok());
   EXPECT_FALSE(ParseDecoderConfig("{}").ok());
   EXPECT_FALSE(
