@@ -120,6 +120,7 @@ HWY_INLINE TernaryFit FitTernary(const TernaryBlock& block, float inverse) {
   const DF df;
   const VF factor = hn::Set(df, inverse);
   LaneTotals xv, vv;
+  HWY_UNROLL(4)
   for (int i = 0; i < kTernaryElems; i += kVirtualLanes) {
     for (int r = 0; r < kRegisters; ++r) {
       const int at = i + r * kFloatLanes;
@@ -198,39 +199,43 @@ HWY_INLINE void UnpackTq2(const uint8_t* bytes, uint8_t* codes) {
   }
 }
 
-// Where the digits of TQ1_0 lie: `bytes` bytes with `digits` digits, digit t of
-// byte m being element m + t * bytes of those that are left.
-struct DigitRun {
-  int bytes, digits;
-};
-constexpr DigitRun kDigitRuns[] = {{32, 5}, {16, 5}, {4, 4}};
+// TQ1_0 has three runs of bytes: digit t of byte m is element
+// m + t * kBytes of those that are left.
+template <int kBytes, int kDigits>
+HWY_INLINE void PackDigits(const uint8_t* HWY_RESTRICT codes,
+                           uint8_t* HWY_RESTRICT out) {
+  for (int m = 0; m < kBytes; ++m) {
+    uint32_t v = 0;
+    for (int t = 0; t < kDigits; ++t) v = 3 * v + codes[m + t * kBytes];
+    if constexpr (kDigits == 4) v *= 3;
+    out[m] = static_cast<uint8_t>((256 * v + 242) / 243);
+  }
+}
 
 HWY_INLINE void PackTq1(const uint8_t* codes, uint8_t* out) {
-  for (const DigitRun& run : kDigitRuns) {
-    for (int m = 0; m < run.bytes; ++m) {
-      unsigned v = 0;
-      for (int t = 0; t < 5; ++t) {
-        v = 3 * v + (t < run.digits ? codes[m + t * run.bytes] : 0);
-      }
-      out[m] = static_cast<uint8_t>((256 * v + 242) / 243);
+  PackDigits<32, 5>(codes, out);
+  PackDigits<16, 5>(codes + 160, out + 32);
+  PackDigits<4, 4>(codes + 240, out + 48);
+}
+
+template <int kBytes, int kDigits>
+HWY_INLINE void UnpackDigits(const uint8_t* HWY_RESTRICT bytes,
+                             uint8_t* HWY_RESTRICT codes) {
+  uint8_t fractions[kBytes];  // of 256
+  std::memcpy(fractions, bytes, kBytes);
+  for (int t = 0; t < kDigits; ++t) {
+    for (int m = 0; m < kBytes; ++m) {
+      const int tripled = 3 * fractions[m];
+      codes[m + t * kBytes] = static_cast<uint8_t>(tripled >> 8);
+      fractions[m] = static_cast<uint8_t>(tripled);
     }
-    codes += run.bytes * run.digits;
-    out += run.bytes;
   }
 }
 
 HWY_INLINE void UnpackTq1(const uint8_t* bytes, uint8_t* codes) {
-  for (const DigitRun& run : kDigitRuns) {
-    for (int m = 0; m < run.bytes; ++m) {
-      unsigned fraction = bytes[m];  // of 256
-      for (int t = 0; t < run.digits; ++t) {
-        codes[m + t * run.bytes] = static_cast<uint8_t>(3 * fraction >> 8);
-        fraction = 3 * fraction & 255;
-      }
-    }
-    codes += run.bytes * run.digits;
-    bytes += run.bytes;
-  }
+  UnpackDigits<32, 5>(bytes, codes);
+  UnpackDigits<16, 5>(bytes + 32, codes + 160);
+  UnpackDigits<4, 4>(bytes + 48, codes + 240);
 }
 
 template <bool kTq1, bool kWeighted>

@@ -64,9 +64,8 @@ void Quantize(benchmark::State& state, const Preset& preset, ScaleRule rule) {
   state.SetItemsProcessed(state.iterations() * kRows * kCols);
 }
 
-// How the time per weight is shown.
-benchmark::Counter NanosecondsPer(int64_t weights) {
-  return {1e-9 * static_cast<double>(weights),
+benchmark::Counter TimePer(int64_t weights) {
+  return {static_cast<double>(weights),
           benchmark::Counter::kIsIterationInvariantRate |
               benchmark::Counter::kInvert};
 }
@@ -88,7 +87,7 @@ void EncodeGguf(benchmark::State& state, const GgmlTypeInfo& type,
     benchmark::ClobberMemory();
   }
   state.SetItemsProcessed(state.iterations() * kRows * kCols);
-  state.counters["ns/weight"] = NanosecondsPer(kRows * kCols);
+  state.counters["time_per_weight"] = TimePer(kRows * kCols);
 }
 
 void DecodeGguf(benchmark::State& state, const GgmlTypeInfo& type) {
@@ -103,7 +102,7 @@ void DecodeGguf(benchmark::State& state, const GgmlTypeInfo& type) {
     benchmark::ClobberMemory();
   }
   state.SetItemsProcessed(state.iterations() * n);
-  state.counters["ns/weight"] = NanosecondsPer(n);
+  state.counters["time_per_weight"] = TimePer(n);
 }
 
 // Every block type that has kernels: a new line in ggml_blocks.def is a new
