@@ -20,9 +20,10 @@ namespace {
 class Inspect : public Command {
  public:
   void AddFlags(CLI::App& app) override {
-    app.add_option("model", model_,
-                   "Model directory or .safetensors file; server:PATH with "
-                   "--remote")
+    app.add_option(
+           "model", model_,
+           "Model directory, .safetensors or .gguf file; server:PATH with "
+           "--remote")
         ->required();
     app.add_flag("--dtypes", dtypes_,
                  "Read all values and say what each data type would lose");

@@ -23,9 +23,10 @@ std::string Bytes(int64_t bytes) {
 class PlanCommand : public Command {
  public:
   void AddFlags(CLI::App& app) override {
-    app.add_option("model", model_,
-                   "Model directory or .safetensors file; server:PATH with "
-                   "--remote")
+    app.add_option(
+           "model", model_,
+           "Model directory, .safetensors or .gguf file; server:PATH with "
+           "--remote")
         ->required();
     recipe_.Add(app);
     threads_.Add(app);
@@ -45,8 +46,9 @@ class PlanCommand : public Command {
 
  private:
   absl::StatusOr<v1::JobPlan> Local(const v1::JobSpec& spec) {
-    QUANT_ASSIGN_OR_RETURN(const LocalPlan local,
-                           PlanHere(model_, spec, threads_.Get()));
+    QUANT_ASSIGN_OR_RETURN(
+        const LocalPlan local,
+        PlanHere(model_, spec, threads_.Get(), recipe_.imatrix()));
     return PlanToProto(*local.model, local.plan);
   }
 
@@ -55,6 +57,10 @@ class PlanCommand : public Command {
                            server_.Connect());
     QUANT_ASSIGN_OR_RETURN(*spec.mutable_source(),
                            ResolveSource(*client, model_));
+    if (!recipe_.imatrix().empty()) {
+      QUANT_ASSIGN_OR_RETURN(*spec.mutable_imatrix(),
+                             ResolveFile(*client, recipe_.imatrix()));
+    }
     return client->Plan(spec);
   }
 

@@ -40,7 +40,8 @@ absl::Status CheckApart(const ModelReader& model, const std::string& output) {
 class Quantize : public Command {
  public:
   void AddFlags(CLI::App& app) override {
-    app.add_option("model", model_, "Model directory or .safetensors file")
+    app.add_option("model", model_,
+                   "Model directory, .safetensors or .gguf file")
         ->required();
     recipe_.Add(app);
     app.add_option("--output", output_, "Directory for the result")->required();
@@ -58,7 +59,7 @@ class Quantize : public Command {
     QUANT_ASSIGN_OR_RETURN(spec_, CanonicalSpec(spec_));
     const int threads = threads_.Get();
     QUANT_ASSIGN_OR_RETURN(const LocalPlan local,
-                           PlanHere(model_, spec_, threads));
+                           PlanHere(model_, spec_, threads, recipe_.imatrix()));
     QUANT_RETURN_IF_ERROR(CheckApart(*local.model, output_));
     QUANT_ASSIGN_OR_RETURN(work_dir_, PrepareOutput(output_, overwrite_));
     const absl::StatusOr<ExecuteResult> result = Work(local, threads);

@@ -15,7 +15,8 @@ namespace {
 class UploadCommand : public Command {
  public:
   void AddFlags(CLI::App& app) override {
-    app.add_option("model", model_, "Model directory or .safetensors file")
+    app.add_option("model", model_,
+                   "Model directory, .safetensors or .gguf file")
         ->required();
     server_.Add(app);
     AddFormatFlag(app, format_);

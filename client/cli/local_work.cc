@@ -6,6 +6,7 @@
 
 #include "core/base/limits.h"
 #include "core/base/status_macros.h"
+#include "core/pipeline/importance.h"
 #include "core/recipe/recipe.h"
 
 namespace quant::cli {
@@ -24,9 +25,12 @@ int ThreadFlag::Get() const {
 }
 
 absl::StatusOr<LocalPlan> PlanHere(const std::string& model,
-                                   const v1::JobSpec& spec, int threads) {
-  QUANT_ASSIGN_OR_RETURN(const PlanRequest request,
-                         ToPlanRequest(spec, threads));
+                                   const v1::JobSpec& spec, int threads,
+                                   const std::string& imatrix) {
+  QUANT_ASSIGN_OR_RETURN(PlanRequest request, ToPlanRequest(spec, threads));
+  if (!imatrix.empty()) {
+    QUANT_RETURN_IF_ERROR(LoadImportance(imatrix, request));
+  }
   LocalPlan out;
   QUANT_ASSIGN_OR_RETURN(out.model, OpenModel(model));
   QUANT_ASSIGN_OR_RETURN(out.plan, MakePlan(*out.model, request));

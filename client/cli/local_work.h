@@ -28,9 +28,11 @@ struct LocalPlan {
   Plan plan;
 };
 
-// Opens the model and plans the spec's outputs. Reads headers only.
+// Opens the model and plans the spec's outputs. Reads headers only, and the
+// file `imatrix`, when it is not empty.
 absl::StatusOr<LocalPlan> PlanHere(const std::string& model,
-                                   const v1::JobSpec& spec, int threads);
+                                   const v1::JobSpec& spec, int threads,
+                                   const std::string& imatrix);
 
 }  // namespace quant::cli
 

@@ -57,6 +57,9 @@ void RecipeFlags::Add(CLI::App& app) {
   app.add_option("--search", search_,
                  "How long to search for scales of GGUF types: default or fast "
                  "[default]");
+  app.add_option("--imatrix", imatrix_,
+                 "How much inputs matter, for GGUF types: an importance matrix "
+                 "of llama.cpp (submit: a local file, or server:PATH)");
   app.add_flag("--allow-requantize", allow_requantize_,
                "Take a source that is quantized already");
   repeatable("--rule", rules_,

@@ -20,6 +20,8 @@ class RecipeFlags {
   // override every recipe of --recipe; several --scheme make several outputs
   // of a recipe. Names are not checked here, only shapes.
   absl::StatusOr<v1::JobSpec> Build() const;
+  // The argument of --imatrix: not part of a recipe.
+  const std::string& imatrix() const { return imatrix_; }
 
  private:
   absl::StatusOr<v1::JobSpec> FromFile() const;
@@ -37,6 +39,7 @@ class RecipeFlags {
   bool asymmetric_ = false;
   std::string scale_;
   std::string search_;
+  std::string imatrix_;
   bool allow_requantize_ = false;
   std::vector<std::string> rules_;
   std::optional<v1::OnMismatch> on_mismatch_;

@@ -34,8 +34,13 @@ bool IsServerPath(const std::string& argument) {
   return absl::StartsWith(argument, kServerPrefix);
 }
 
-absl::StatusOr<v1::Source> ResolveSource(Client& client,
-                                         const std::string& argument) {
+namespace {
+
+using Uploading = absl::StatusOr<UploadReport> (*)(Client&, const std::string&,
+                                                   const TransferOptions&);
+
+absl::StatusOr<v1::Source> Resolve(Client& client, const std::string& argument,
+                                   Uploading upload) {
   v1::Source source;
   if (IsServerPath(argument)) {
     source.set_server_path(argument.substr(kServerPrefix.size()));
@@ -49,9 +54,21 @@ absl::StatusOr<v1::Source> ResolveSource(Client& client,
     meter.Show(progress);
   };
   QUANT_ASSIGN_OR_RETURN(const UploadReport report,
-                         Upload(client, argument, options));
+                         upload(client, argument, options));
   source.set_upload(report.upload.name());
   return source;
+}
+
+}  // namespace
+
+absl::StatusOr<v1::Source> ResolveSource(Client& client,
+                                         const std::string& argument) {
+  return Resolve(client, argument, Upload);
+}
+
+absl::StatusOr<v1::Source> ResolveFile(Client& client,
+                                       const std::string& argument) {
+  return Resolve(client, argument, UploadFile);
 }
 
 absl::Status CheckNames(Client& client, const v1::JobSpec& spec) {

@@ -18,6 +18,10 @@ bool IsServerPath(const std::string& argument);
 absl::StatusOr<v1::Source> ResolveSource(Client& client,
                                          const std::string& argument);
 
+// The same for one file: an importance matrix.
+absl::StatusOr<v1::Source> ResolveFile(Client& client,
+                                       const std::string& argument);
+
 // Checks the names in the spec against what the server can do, so that a typing
 // error shows before gigabytes are sent. The server checks all the rest.
 absl::Status CheckNames(Client& client, const v1::JobSpec& spec);

@@ -12,7 +12,7 @@
 namespace quant {
 namespace {
 
-constexpr absl::string_view kWeightSuffix = ".safetensors";
+constexpr absl::string_view kWeightSuffixes[] = {".safetensors", ".gguf"};
 
 // Side files by exact name, lower case.
 constexpr absl::string_view kNames[] = {
@@ -41,14 +41,16 @@ constexpr absl::string_view kPrefixes[] = {"license", "licence", "notice",
                                            "copying", "use_policy"};
 
 bool IsWeights(absl::string_view name) {
-  return absl::EndsWith(name, kWeightSuffix);
+  return absl::EndsWith(name, kWeightSuffixes[0]) ||
+         absl::EndsWith(name, kWeightSuffixes[1]);
 }
 
 absl::Status NoWeights(const std::string& path) {
-  return MakeError(absl::StatusCode::kNotFound, Reason::kSourceMissing,
-                   absl::StrCat(path,
-                                ": no model here; a model is a directory "
-                                "with *.safetensors, or such a file"));
+  return MakeError(
+      absl::StatusCode::kNotFound, Reason::kSourceMissing,
+      absl::StrCat(path,
+                   ": no model here; a model is a directory "
+                   "with *.safetensors or *.gguf, or such a file"));
 }
 
 }  // namespace

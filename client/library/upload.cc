@@ -47,9 +47,7 @@ class Uploader {
         bytes_(ByteStream::NewStub(client.channel())),
         options_(options) {}
 
-  absl::StatusOr<UploadReport> Run(const std::string& path) {
-    QUANT_ASSIGN_OR_RETURN(const std::vector<LocalFile> files,
-                           ListModelFiles(path));
+  absl::StatusOr<UploadReport> Run(const std::vector<LocalFile>& files) {
     QUANT_RETURN_IF_ERROR(Declare(files));
     progress_.files_total = report_.upload.missing_size();
     for (const v1::UploadFile& file : report_.upload.missing()) {
@@ -248,7 +246,18 @@ class Uploader {
 
 absl::StatusOr<UploadReport> Upload(Client& client, const std::string& path,
                                     const TransferOptions& options) {
-  return Uploader(client, options).Run(path);
+  QUANT_ASSIGN_OR_RETURN(const std::vector<LocalFile> files,
+                         ListModelFiles(path));
+  return Uploader(client, options).Run(files);
+}
+
+absl::StatusOr<UploadReport> UploadFile(Client& client, const std::string& path,
+                                        const TransferOptions& options) {
+  QUANT_ASSIGN_OR_RETURN(const FileIdentity identity, IdentityOf(path));
+  const LocalFile file{.path = path.substr(path.rfind('/') + 1),
+                       .location = path,
+                       .size_bytes = identity.size_bytes};
+  return Uploader(client, options).Run({file});
 }
 
 }  // namespace quant

@@ -29,11 +29,11 @@ struct UploadReport {
   int64_t streams = 0;
 };
 
-// What an upload of `path` would send, sorted: a .safetensors file alone, or of
-// a directory the weights (*.safetensors), their index, the configuration,
-// tokenizer, chat template, model card and licence. Nothing else ever leaves
-// the machine: no code, no pickles, no hidden files, no subdirectories.
-// NOT_FOUND SOURCE_MISSING when there are no weights.
+// What an upload of `path` would send, sorted: a .safetensors or .gguf file
+// alone, or of a directory the weights (*.safetensors, *.gguf), their index,
+// the configuration, tokenizer, chat template, model card and licence. Nothing
+// else ever leaves the machine: no code, no pickles, no hidden files, no
+// subdirectories. NOT_FOUND SOURCE_MISSING when there are no weights.
 absl::StatusOr<std::vector<LocalFile>> ListModelFiles(const std::string& path);
 
 // Whether a file of this name belongs to a model, by that list.
@@ -47,6 +47,10 @@ bool IsModelFileName(absl::string_view name);
 // nothing moved for ClientOptions::retry_for.
 absl::StatusOr<UploadReport> Upload(Client& client, const std::string& path,
                                     const TransferOptions& options = {});
+
+// The same for one file of any name: an importance matrix.
+absl::StatusOr<UploadReport> UploadFile(Client& client, const std::string& path,
+                                        const TransferOptions& options = {});
 
 }  // namespace quant
 

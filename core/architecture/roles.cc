@@ -90,7 +90,9 @@ TensorRole RoleOf(const TensorEntry& tensor) {
     role.module = tensor.name.substr(0, dot);
     role.leaf = tensor.name.substr(dot + 1);
   }
-  role.is_matrix = role.leaf == "weight" && tensor.shape.size() == 2 &&
+  // GGUF files stack the experts of a layer: [experts, out, in].
+  const size_t rank = absl::EndsWith(role.module, "_exps") ? 3 : 2;
+  role.is_matrix = role.leaf == "weight" && tensor.shape.size() == rank &&
                    IsWeightFloat(tensor.dtype);
   Classify(role);
   if (role.leaf == "bias") role.role = "bias";

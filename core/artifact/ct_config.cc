@@ -149,6 +149,9 @@ absl::Status CheckCtScheme(const Scheme& scheme) {
   if (scheme.is_cast()) {
     return refuse("it is a plain cast; use format \"safetensors\"");
   }
+  if (scheme.has_inner_scales()) {
+    return refuse("it is a block type of GGUF; use format \"gguf\"");
+  }
   if (scheme.type == NumberType::kF8E5M2) {
     return refuse("no loader reads E5M2 weights; the nearest is FP8_DYNAMIC");
   }

@@ -16,6 +16,7 @@
 #include "absl/types/span.h"
 #include "core/architecture/roles.h"
 #include "core/codec/codec.h"
+#include "core/container/gguf_value.h"
 #include "core/container/model_reader.h"
 #include "core/tensor/ggml_type.h"
 
@@ -79,6 +80,7 @@ struct LayoutRequest {
   // The outputs of each source tensor, in the order of the model's tensors:
   // they stay in one file. Placing sets `file` and `offset`.
   std::vector<absl::Span<OutputTensor>> groups;
+  std::vector<GgufKv> keys;     // more keys, for formats that have any
   int64_t max_shard_bytes = 0;  // headers excluded
 };
 
@@ -92,6 +94,19 @@ enum class TensorNames {
 struct TensorPolicy {
   std::optional<Scheme> scheme;  // nothing: copied as it is
   std::string reason;            // never empty
+};
+
+// What a recipe's rule says about one tensor.
+struct RuleChoice {
+  bool matched = false;
+  std::optional<Scheme> scheme;  // nothing: copied as it is
+};
+
+struct PolicyRequest {
+  const ModelReader* model = nullptr;  // under the format's names
+  const Scheme* scheme = nullptr;
+  std::vector<RuleChoice> rules;  // per tensor
+  bool has_importance = false;    // weights of inputs are known
 };
 
 // A text file whose bytes are known at plan time.
@@ -125,10 +140,10 @@ class ArtifactFormat {
   virtual TensorNames Names() const { return TensorNames::kSource; }
 
   // For formats that give each tensor a type of its own ("Q4_K_M"): one entry
-  // per tensor of the model; rules of the recipe go before it. Empty
-  // for formats that follow the scheme and the defaults.
+  // per tensor of the model; where a rule matched, the rule decides. Empty for
+  // formats that follow the scheme and the defaults.
   virtual absl::StatusOr<std::vector<TensorPolicy>> Policies(
-      const ModelReader& model, const Scheme& scheme, bool importance) const {
+      const PolicyRequest& request) const {
     return std::vector<TensorPolicy>();
   }
 

@@ -50,6 +50,7 @@ absl::Status CheckScheme(const Scheme& scheme) {
 int64_t Codec::grid_rows(int64_t rows) const {
   switch (scheme_.granularity) {
     case Granularity::kNone:
+    case Granularity::kInner:
       return 0;
     case Granularity::kTensor:
       return 1;
@@ -61,7 +62,8 @@ int64_t Codec::grid_rows(int64_t rows) const {
 }
 
 int64_t Codec::grid_cols(int64_t cols) const {
-  return scheme_.is_cast() ? 0 : CeilDiv(cols, group(cols));
+  if (scheme_.is_cast() || chooses_scales()) return 0;
+  return CeilDiv(cols, group(cols));
 }
 
 int64_t Codec::group(int64_t cols) const {
@@ -90,7 +92,7 @@ void Codec::FromRanges(const float* lo, const float* hi, int64_t n,
 
 RowScales Codec::ScalesOfRow(const CodeTile& tile, int64_t row,
                              bool narrow) const {
-  if (scheme_.is_cast()) return {.group = tile.cols};
+  if (scheme_.is_cast() || chooses_scales()) return {.group = tile.cols};
   int64_t grid_row = row;
   if (scheme_.granularity == Granularity::kTensor) grid_row = 0;
   if (scheme_.granularity == Granularity::kBlock) {

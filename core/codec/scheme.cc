@@ -16,14 +16,14 @@ const Preset kPresets[] = {
    unavailable},
 #include "core/codec/presets.def"
 #undef QUANT_PRESET
-#define QUANT_GGUF_PRESET(name, block, bits, file_type, description) \
-  {{.name = name,                                                    \
-    .type = NumberType::kGgml,                                       \
-    .bits = bits,                                                    \
-    .granularity = Granularity::kInner,                              \
-    .ggml = GgmlType::block,                                         \
-    .file_type = file_type},                                         \
-   description,                                                      \
+#define QUANT_GGUF_PRESET(scheme_name, block, code_bits, type_name, text) \
+  {{.name = scheme_name,                                                 \
+    .type = NumberType::kGgml,                                           \
+    .bits = code_bits,                                                   \
+    .granularity = Granularity::kInner,                                  \
+    .ggml = GgmlType::block,                                             \
+    .file_type = type_name},                                             \
+   text,                                                                 \
    ""},
 #include "core/codec/gguf_presets.def"
 #undef QUANT_GGUF_PRESET

@@ -29,7 +29,7 @@ class GgufModel final : public ModelReader {
 
   // The model's keys, in file order: those of the first file, without the ones
   // that describe the file itself (general.alignment, split.*).
-  const std::vector<GgufKv>& kvs() const { return kvs_; }
+  absl::Span<const GgufKv> kvs() const override { return kvs_; }
 
   const std::vector<TensorEntry>& tensors() const override { return tensors_; }
   const std::vector<WeightFile>& files() const override {

@@ -13,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "core/base/file.h"
+#include "core/container/gguf_value.h"
 #include "core/tensor/dtype.h"
 #include "core/tensor/ggml_type.h"
 #include "core/tensor/shape.h"
@@ -59,6 +60,9 @@ class ModelReader {
   virtual const std::vector<WeightFile>& files() const = 0;
   // Text of config.json; empty when there is none (a bare weight file).
   virtual const std::string& config_json() const = 0;
+  // The keys of a GGUF model, in file order, without those that describe files;
+  // empty for other models.
+  virtual absl::Span<const GgufKv> kvs() const { return {}; }
   // By an allow-list: config (config.json itself excluded), tokenizer, chat
   // templates, model card, licence. Never weights, indexes, code or links out.
   virtual const std::vector<SideFile>& side_files() const = 0;

@@ -30,8 +30,7 @@ class Decider {
 
   absl::StatusOr<std::vector<Decision>> Run() {
     QUANT_ASSIGN_OR_RETURN(RuleSet rules, RuleSet::Compile(request_.rules));
-    QUANT_ASSIGN_OR_RETURN(policies_, format_.Policies(model_, request_.scheme,
-                                                       /*importance=*/false));
+    QUANT_RETURN_IF_ERROR(AskFormat(rules));
     const int64_t count = static_cast<int64_t>(roles_.size());
     for (int64_t i = 0; i < count; ++i) {
       decisions_.push_back(First(i, rules));
@@ -50,6 +49,21 @@ class Decider {
 
  private:
   const TensorEntry& tensor(int64_t i) const { return model_.tensors()[i]; }
+
+  absl::Status AskFormat(RuleSet& rules) {
+    PolicyRequest request{.model = &model_,
+                          .scheme = &request_.scheme,
+                          .rules = {},
+                          .has_importance = request_.importance != nullptr};
+    for (const TensorRole& role : roles_) {
+      const int rule = rules.Match(role);
+      RuleChoice& choice = request.rules.emplace_back();
+      choice.matched = rule >= 0;
+      if (rule >= 0) choice.scheme = rules.rule(rule).scheme;
+    }
+    QUANT_ASSIGN_OR_RETURN(policies_, format_.Policies(request));
+    return absl::OkStatus();
+  }
 
   // The decision before shapes and merged modules are looked at.
   Decision First(int64_t i, RuleSet& rules) {
@@ -156,6 +170,11 @@ class Decider {
                  columns > kMaxRowElements / rows_together) {
         why = absl::StrCat("rows of ", columns, " elements; at most ",
                            kMaxRowElements / rows_together, " are allowed");
+      } else if (const int block = InfoOf(scheme.ggml).block_elems;
+                 scheme.has_inner_scales() && !shape.empty() &&
+                 shape.back() % block != 0) {
+        why = absl::StrCat(shape.back(), " % ", block,
+                           " != 0: blocks of this type must fill the rows");
       } else if (shape.size() == 2 || format_.TakesStacks()) {
         why = format_.ShapeMisfit(scheme, shape, part == parts.back());
       }

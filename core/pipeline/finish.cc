@@ -152,7 +152,8 @@ absl::StatusOr<ExecutedOutput> FinishOutput(
   Manifest manifest = PlannedManifest(model, output);
   for (ManifestFile& file : manifest.files) file.sha256 = digests.at(file.path);
   if (output.request.source_digest) {
-    for (size_t i = 0; i < manifest.sources.size(); ++i) {
+    // The weight files come first.
+    for (size_t i = 0; i < source_sha256.size(); ++i) {
       manifest.sources[i].sha256 = source_sha256[i];
     }
   }

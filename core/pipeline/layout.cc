@@ -19,6 +19,13 @@ Manifest PlannedManifest(const ModelReader& model, const OutputPlan& plan) {
          .header_digest = file.header_digest,
          .sha256 = plan.request.source_digest ? unknown : ""});
   }
+  if (plan.request.importance != nullptr) {
+    const Importance& importance = *plan.request.importance;
+    manifest.sources.push_back({.name = importance.file_name,
+                                .size_bytes = importance.size_bytes,
+                                .header_digest = "",
+                                .sha256 = importance.sha256});
+  }
   const auto add = [&](const std::string& path, int64_t size) {
     manifest.files.push_back(
         {.path = path, .size_bytes = size, .sha256 = unknown});

@@ -16,6 +16,7 @@
 #include "core/pipeline/layout.h"
 #include "core/pipeline/tensor_job.h"
 #include "core/pipeline/view.h"
+#include "core/transform/dequantized_model.h"
 
 namespace quant {
 namespace {
@@ -27,31 +28,46 @@ constexpr int64_t kHashBufferBytes = 1 << 20;
 // Work directory: journal, lock, directories.
 constexpr int64_t kWorkDirOverheadBytes = 16 << 20;
 
-absl::Status CheckNotQuantized(const ModelReader& model,
-                               const ModelConfig& config) {
-  std::string found;
+// Why the model counts as quantized already; empty when it does not.
+std::string WhyQuantized(const ModelReader& model, const ModelConfig& config) {
   if (!config.quant_method.empty()) {
-    found = absl::StrCat("config.json has a quantization_config (",
-                         config.quant_method, ")");
+    return absl::StrCat("config.json has a quantization_config (",
+                        config.quant_method, ")");
   }
   for (const TensorEntry& tensor : model.tensors()) {
-    if (!found.empty()) break;
     if (tensor.block_type) {
-      found =
-          absl::StrCat("tensor \"", tensor.name, "\" is ", TypeName(tensor));
+      return absl::StrCat("tensor \"", tensor.name, "\" is ", TypeName(tensor));
     }
     for (absl::string_view suffix :
          {".weight_packed", ".qweight", ".weight_scale", ".weight_scale_inv",
           ".weight.absmax", ".SCB"}) {
       if (absl::EndsWith(tensor.name, suffix)) {
-        found = absl::StrCat("tensor \"", tensor.name, "\" holds codes");
+        return absl::StrCat("tensor \"", tensor.name, "\" holds codes");
       }
     }
   }
-  if (found.empty()) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kFailedPrecondition, Reason::kPlanRefused,
-                   absl::StrCat(model.path(), ": is quantized already: ", found,
-                                "; quantize the original weights"));
+  return "";
+}
+
+// Whether an output only wants the values, or was told to take what there is.
+bool TakesQuantized(const OutputRequest& output) {
+  return output.allow_requantize || output.scheme.is_cast();
+}
+
+absl::Status CheckNotQuantized(const ModelReader& model,
+                               const ModelConfig& config,
+                               const PlanRequest& request) {
+  const std::string why = WhyQuantized(model, config);
+  if (why.empty()) return absl::OkStatus();
+  const bool taken =
+      HasBlocks(model) && std::all_of(request.outputs.begin(),
+                                      request.outputs.end(), TakesQuantized);
+  if (taken) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kFailedPrecondition, Reason::kPlanRefused,
+      absl::StrCat(model.path(), ": is quantized already: ", why,
+                   "; quantize the original weights",
+                   HasBlocks(model) ? ", or allow to requantize" : ""));
 }
 
 absl::Status CheckRequest(const PlanRequest& request) {
@@ -79,6 +95,22 @@ absl::Status CheckRequest(const PlanRequest& request) {
     }
   }
   return absl::OkStatus();
+}
+
+// What GGUF files say of the importance matrix that they were made with.
+std::vector<GgufKv> ImportanceKeys(const OutputRequest& request) {
+  if (request.importance == nullptr) return {};
+  const Imatrix& matrix = request.importance->matrix;
+  std::vector<GgufKv> keys = {
+      {"quantize.imatrix.file", request.importance->file_name}};
+  if (!matrix.datasets.empty()) {
+    keys.push_back({"quantize.imatrix.dataset", matrix.datasets[0]});
+  }
+  keys.push_back({"quantize.imatrix.entries_count",
+                  static_cast<uint32_t>(matrix.entries.size())});
+  keys.push_back(
+      {"quantize.imatrix.chunks_count", static_cast<uint32_t>(matrix.chunks)});
+  return keys;
 }
 
 // Plans one output, its tensors in the model's order.
@@ -118,6 +150,12 @@ class OutputPlanner {
     if (decision.quantized) {
       QUANT_ASSIGN_OR_RETURN(const auto codec, MakeCodec(decision.scheme));
       tensor.outputs = format_->Outputs(*codec, source);
+      if (plan.request.importance != nullptr && codec->chooses_scales()) {
+        const auto& entries = plan.request.importance->matrix.entries;
+        tensor.reason += entries.count(source.name) > 0
+                             ? "; weighted by importance"
+                             : "; of no importance matrix entry";
+      }
     } else {
       tensor.outputs = {{.name = source.name,
                          .dtype = source.dtype,
@@ -135,6 +173,7 @@ class OutputPlanner {
     LayoutRequest request{.model = &model_,
                           .scheme = &plan.request.scheme,
                           .groups = {},
+                          .keys = ImportanceKeys(plan.request),
                           .max_shard_bytes = plan.request.max_shard_bytes};
     for (TensorPlan& tensor : plan.tensors) {
       request.groups.push_back(absl::MakeSpan(tensor.outputs));
@@ -227,6 +266,9 @@ std::string Fingerprint(const ModelReader& model, const Plan& plan) {
   for (const OutputPlan& output : plan.outputs) {
     absl::StrAppend(&text, output.request.name, " ", output.request.recipe_json,
                     " ", output.total_bytes, "\n");
+    if (output.request.importance != nullptr) {
+      absl::StrAppend(&text, output.request.importance->sha256, "\n");
+    }
     for (const SideFile& file : output.layout.side_files) {
       absl::StrAppend(&text, file.name, " ", file.size_bytes, "\n");
     }
@@ -265,7 +307,7 @@ absl::StatusOr<Plan> MakePlan(const ModelReader& source,
   QUANT_RETURN_IF_ERROR(CheckRequest(request));
   QUANT_ASSIGN_OR_RETURN(const ModelConfig config,
                          ParseModelConfig(source.config_json()));
-  QUANT_RETURN_IF_ERROR(CheckNotQuantized(source, config));
+  QUANT_RETURN_IF_ERROR(CheckNotQuantized(source, config, request));
   Plan plan;
   QUANT_ASSIGN_OR_RETURN(plan.view, MakeView(source, request));
   const ModelReader& model = ViewedModel(source, plan);

@@ -4,11 +4,13 @@
 #define QUANT_CORE_PIPELINE_REQUEST_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "core/codec/scheme.h"
+#include "core/container/imatrix.h"
 #include "core/method/method.h"
 #include "core/transform/load_rows.h"
 
@@ -22,6 +24,14 @@ struct TensorRule {
   std::optional<Scheme> scheme;  // nothing = leave as it is
 };
 
+// An importance matrix, and which file it came from.
+struct Importance {
+  Imatrix matrix;
+  std::string file_name;
+  int64_t size_bytes = 0;
+  std::string sha256;
+};
+
 struct OutputRequest {
   std::string name;
   Scheme scheme;
@@ -29,6 +39,9 @@ struct OutputRequest {
   std::string format = "compressed-tensors";
   ScaleRule scale = ScaleRule::kMinmax;
   SearchLevel search = SearchLevel::kDefault;
+  // How much inputs matter, for schemes that weigh errors; null: equally.
+  // Shared by the outputs of a request.
+  std::shared_ptr<const Importance> importance;
   bool allow_requantize = false;  // take sources that are quantized already
   std::vector<TensorRule> rules;
   OnMismatch on_mismatch = OnMismatch::kFail;

@@ -13,6 +13,23 @@ int64_t OutputBytesPerElement(const TensorTask& task) {
   return task.codec ? task.codec->code_bytes() + 4 + 2 : 0;
 }
 
+// The weights of the inputs of `source`, where the codec uses them.
+absl::Status AddImportance(const OutputRequest& request,
+                           const TensorEntry& source, TensorTask& task) {
+  if (request.importance == nullptr || !task.codec->chooses_scales()) {
+    return absl::OkStatus();
+  }
+  const int64_t columns = source.shape.empty() ? 1 : source.shape.back();
+  const int64_t experts = source.shape.size() == 3 ? source.shape[0] : 1;
+  QUANT_ASSIGN_OR_RETURN(
+      const absl::Span<const float> weights,
+      request.importance->matrix.Find(source.name, experts, columns));
+  if (weights.empty()) return absl::OkStatus();
+  task.options.importance = weights.data();
+  task.options.matrix_rows = *NumElements(source.shape) / columns / experts;
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 bool IsNarrow(DType weights, DType scales) {
@@ -68,6 +85,7 @@ absl::StatusOr<TensorJob> MakeTensorJob(const ModelReader& model,
                       .scale_type = scale_type,
                       .narrow = IsNarrow(job.source->dtype, scale_type),
                       .search = output.request.search};
+      QUANT_RETURN_IF_ERROR(AddImportance(output.request, *job.source, task));
       task.reduce_passes = task.method->ReducePasses(*task.codec, task.options);
       reduce_passes = std::max(reduce_passes, task.reduce_passes);
       row_multiple = std::lcm(row_multiple,

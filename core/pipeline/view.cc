@@ -1,9 +1,13 @@
 #include "core/pipeline/view.h"
 
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "core/artifact/format.h"
 #include "core/base/error.h"
 #include "core/base/status_macros.h"
+#include "core/transform/converted_model.h"
+#include "core/transform/dequantized_model.h"
 
 namespace quant {
 namespace {
@@ -30,12 +34,32 @@ absl::StatusOr<TensorNames> CommonNames(const PlanRequest& request) {
 absl::StatusOr<std::shared_ptr<const ModelReader>> MakeView(
     const ModelReader& source, const PlanRequest& request) {
   QUANT_ASSIGN_OR_RETURN(const TensorNames names, CommonNames(request));
-  switch (names) {
-    case TensorNames::kSource:
-    case TensorNames::kGguf:
-      return std::shared_ptr<const ModelReader>();
+  // Views refer to each other, so they live and die together.
+  auto views = std::make_shared<std::vector<std::unique_ptr<ModelReader>>>();
+  const ModelReader* model = &source;
+  const auto add = [&](std::unique_ptr<ModelReader> view) {
+    model = views->emplace_back(std::move(view)).get();
+  };
+  if (HasBlocks(*model)) {
+    QUANT_ASSIGN_OR_RETURN(auto view, DequantizedModel(*model));
+    add(std::move(view));
   }
-  return InvalidSpec("unknown tensor names");
+  if (names == TensorNames::kSource && !model->kvs().empty()) {
+    return MakeError(
+        absl::StatusCode::kInvalidArgument, Reason::kUnsupported,
+        absl::StrCat(source.path(),
+                     ": is GGUF, whose names and row orders "
+                     "loaders of format \"",
+                     request.outputs[0].format,
+                     "\" don't know; the nearest is format \"gguf\""),
+        "outputs[0].recipe.format");
+  }
+  if (names == TensorNames::kGguf && model->kvs().empty()) {
+    QUANT_ASSIGN_OR_RETURN(auto view, ConvertedModel::Create(*model));
+    add(std::move(view));
+  }
+  if (views->empty()) return std::shared_ptr<const ModelReader>();
+  return std::shared_ptr<const ModelReader>(std::move(views), model);
 }
 
 }  // namespace quant

@@ -31,7 +31,7 @@ class ConvertedModel final : public ModelReader {
 
   const DecoderConfig& config() const { return config_; }
   // Of the config and the tokenizer.
-  absl::Span<const GgufKv> kvs() const { return kvs_; }
+  absl::Span<const GgufKv> kvs() const override { return kvs_; }
   // Source tensors without a place in the file.
   const std::vector<GgufDropped>& dropped() const { return dropped_; }
 

@@ -9,6 +9,7 @@
 #include "core/base/status_macros.h"
 #include "core/base/thread_pool.h"
 #include "core/container/model_reader.h"
+#include "core/pipeline/importance.h"
 #include "core/pipeline/plan.h"
 #include "core/recipe/describe.h"
 #include "core/recipe/recipe.h"
@@ -87,6 +88,16 @@ absl::StatusOr<std::string> Planner::Locate(const v1::Source& source) const {
   return InvalidSpec("source is missing: set server_path or upload", "source");
 }
 
+absl::StatusOr<std::string> Planner::Identity(const v1::JobSpec& spec,
+                                              const std::string& path) const {
+  QUANT_ASSIGN_OR_RETURN(std::string identity, SourceIdentity(path));
+  if (!spec.has_imatrix()) return identity;
+  QUANT_ASSIGN_OR_RETURN(const std::string imatrix,
+                         ResolveSource(spec.imatrix()));
+  QUANT_ASSIGN_OR_RETURN(const std::string other, SourceIdentity(imatrix));
+  return absl::StrCat(identity, "\n", other);
+}
+
 absl::StatusOr<std::string> Planner::ResolveSource(
     const v1::Source& source) const {
   QUANT_ASSIGN_OR_RETURN(std::string path, Locate(source));
@@ -101,7 +112,7 @@ std::shared_ptr<const PlannedSpec> Planner::Cached(const v1::JobSpec& spec) {
   if (entry == nullptr) return nullptr;
   absl::StatusOr<std::string> path = Locate(spec.source());
   if (!path.ok() || *path != entry->source_path) return nullptr;
-  absl::StatusOr<std::string> identity = SourceIdentity(*path);
+  absl::StatusOr<std::string> identity = Identity(spec, *path);
   if (!identity.ok() || *identity != entry->source_identity) return nullptr;
   return entry;
 }
@@ -117,9 +128,14 @@ absl::StatusOr<std::shared_ptr<const PlannedSpec>> Planner::Plan(
   QUANT_ASSIGN_OR_RETURN(planned->source_path, ResolveSource(spec.source()));
   // Before the headers are read: a change in between shows as a difference.
   QUANT_ASSIGN_OR_RETURN(planned->source_identity,
-                         SourceIdentity(planned->source_path));
+                         Identity(spec, planned->source_path));
   QUANT_ASSIGN_OR_RETURN(std::unique_ptr<ModelReader> model,
                          OpenSource(planned->source_path));
+  if (spec.has_imatrix()) {
+    QUANT_ASSIGN_OR_RETURN(const std::string imatrix,
+                           ResolveSource(spec.imatrix()));
+    QUANT_RETURN_IF_ERROR(LoadImportance(imatrix, request));
+  }
   QUANT_ASSIGN_OR_RETURN(quant::Plan plan, MakePlan(*model, request));
   planned->plan = PlanToProto(*model, plan);
   cache_.Put(Deterministic(spec), planned);

@@ -58,6 +58,9 @@ class Planner {
 
  private:
   Planner(PlannerOptions options, SourceResolver resolver);
+  // What tells two states of a spec's sources apart; `path`: its model.
+  absl::StatusOr<std::string> Identity(const v1::JobSpec& spec,
+                                       const std::string& path) const;
   // Resolved, but its links not checked.
   absl::StatusOr<std::string> Locate(const v1::Source& source) const;
 

@@ -63,7 +63,9 @@ absl::Status CheckSpelling(const std::string& path) {
 
 // The files that OpenModel may read headers or settings from.
 bool IsReadAsModel(absl::string_view name) {
-  return absl::EndsWith(name, ".safetensors") || absl::EndsWith(name, ".json");
+  return absl::EndsWith(name, ".safetensors") ||
+         absl::EndsWith(name, ".gguf") || absl::EndsWith(name, ".json") ||
+         absl::EndsWith(name, ".model");
 }
 
 }  // namespace

@@ -19,6 +19,7 @@
 #include "core/base/status_macros.h"
 #include "core/base/thread_pool.h"
 #include "core/pipeline/execute.h"
+#include "core/pipeline/importance.h"
 #include "core/recipe/recipe.h"
 #include "core/recipe/rpc_status.h"
 #include "quant/worker/v1/attempt.pb.h"
@@ -85,8 +86,12 @@ class Attempt {
     const auto started = std::chrono::steady_clock::now();
     SendStage("PLANNING");
     QUANT_ASSIGN_OR_RETURN(const auto model, OpenModel(request.source_path()));
-    QUANT_ASSIGN_OR_RETURN(const PlanRequest plan_request,
+    QUANT_ASSIGN_OR_RETURN(PlanRequest plan_request,
                            ToPlanRequest(request.spec(), request.threads()));
+    if (!request.imatrix_path().empty()) {
+      QUANT_RETURN_IF_ERROR(
+          LoadImportance(request.imatrix_path(), plan_request));
+    }
     QUANT_ASSIGN_OR_RETURN(const Plan plan, MakePlan(*model, plan_request));
     ThreadPool pool(request.threads());
     ExecuteOptions options{

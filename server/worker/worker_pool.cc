@@ -167,6 +167,10 @@ absl::StatusOr<AttemptEnd> WorkerPool::RunAttempt(Slot& slot,
   }
   QUANT_ASSIGN_OR_RETURN(*request.mutable_source_path(),
                          find_source_(spec.source()));
+  if (spec.has_imatrix()) {
+    QUANT_ASSIGN_OR_RETURN(*request.mutable_imatrix_path(),
+                           find_source_(spec.imatrix()));
+  }
   request.set_threads(options_.threads_per_job);
   request.set_no_fsync(!options_.sync);
   QUANT_ASSIGN_OR_RETURN(ChildProcess child,

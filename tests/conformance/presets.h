@@ -11,14 +11,15 @@
 
 namespace quant {
 
-// All presets; as they are, and integers and FP8 also per tensor and channel
-// and with odd groups.
-inline std::vector<Scheme> AllSchemes() {
+// Presets without scales or with a grid of scales: as they are, and integers
+// and FP8 also per tensor and channel and with odd groups.
+inline std::vector<Scheme> GridSchemes() {
   std::vector<Scheme> schemes;
   for (const Preset& preset : Presets()) {
     const Scheme& scheme = preset.scheme;
+    if (scheme.has_inner_scales()) continue;
     schemes.push_back(scheme);
-    if (scheme.is_cast() || scheme.has_inner_scales()) continue;
+    if (scheme.is_cast()) continue;
     for (Granularity granularity :
          {Granularity::kTensor, Granularity::kChannel, Granularity::kGroup}) {
       Scheme variant = scheme;
@@ -29,6 +30,28 @@ inline std::vector<Scheme> AllSchemes() {
     }
   }
   return schemes;
+}
+
+// Presets whose scales lie inside blocks of codes.
+inline std::vector<Scheme> BlockSchemes() {
+  std::vector<Scheme> schemes;
+  for (const Preset& preset : Presets()) {
+    if (preset.scheme.has_inner_scales()) schemes.push_back(preset.scheme);
+  }
+  return schemes;
+}
+
+inline std::vector<Scheme> AllSchemes() {
+  std::vector<Scheme> schemes = GridSchemes();
+  for (const Scheme& scheme : BlockSchemes()) schemes.push_back(scheme);
+  return schemes;
+}
+
+// `cols`, or more where blocks of the scheme must fill the rows.
+inline int64_t FittingCols(const Scheme& scheme, int64_t cols) {
+  if (!scheme.has_inner_scales()) return cols;
+  const int block = InfoOf(scheme.ggml).block_elems;
+  return (cols + block - 1) / block * block;
 }
 
 // "W4A16_group_128", as gtest wants names.

@@ -292,7 +292,7 @@ TEST_P(CodecConformance, CastsCountWhatTheyLose) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Schemes, CodecConformance,
-                         ::testing::ValuesIn(AllSchemes()),
+                         ::testing::ValuesIn(GridSchemes()),
                          [](const auto& info) {
                            return SchemeTestName(info.param);
                          });

@@ -40,7 +40,8 @@ class FormatConformance : public ::testing::TestWithParam<Param> {
     std::vector<TensorEntry> sources;
     for (int64_t out : {1, 31, 32, 65, 128, 300}) {
       for (int64_t in : {1, 7, 24, 120, 128, 172, 256}) {
-        if (format_->ShapeMisfit(scheme(), {out, in}, true).empty()) {
+        if (in == FittingCols(scheme(), in) &&
+            format_->ShapeMisfit(scheme(), {out, in}, true).empty()) {
           sources.push_back(Weight(out, in));
         }
       }
@@ -72,14 +73,19 @@ class FormatConformance : public ::testing::TestWithParam<Param> {
 
 TEST_P(FormatConformance, TakesSomeShapes) { EXPECT_FALSE(Sources().empty()); }
 
+int64_t StoredBytes(const OutputTensor& output) {
+  if (!output.block_type) return *TensorBytes(output.dtype, output.shape);
+  const GgmlTypeInfo& info = InfoOf(*output.block_type);
+  return *NumElements(output.shape) / info.block_elems * info.block_bytes;
+}
+
 TEST_P(FormatConformance, OutputBytesAreShapeTimesType) {
   for (const TensorEntry& source : Sources()) {
     const auto outputs = format_->Outputs(*codec_, source);
     ASSERT_FALSE(outputs.empty());
     std::vector<std::string> names;
     for (const OutputTensor& output : outputs) {
-      EXPECT_EQ(output.bytes, TensorBytes(output.dtype, output.shape))
-          << output.name;
+      EXPECT_EQ(output.bytes, StoredBytes(output)) << output.name;
       EXPECT_GT(output.bytes, 0) << output.name;
       names.push_back(output.name);
     }
@@ -207,6 +213,10 @@ TEST_P(FormatConformance, ConfigKeepsTheSource) {
       R"({"zeta": 1, "alpha": {"b": [1, 2.5, null]}, "name": "größe"})",
       modules);
   ASSERT_TRUE(config.ok()) << config.status();
+  if (!format_->CarriesSideFiles()) {
+    EXPECT_EQ(*config, "");
+    return;
+  }
   const auto json = nlohmann::ordered_json::parse(*config, nullptr, false);
   ASSERT_TRUE(json.is_object()) << *config;
   EXPECT_EQ(json.begin().key(), "zeta");

@@ -91,13 +91,17 @@ class MethodConformance : public ::testing::TestWithParam<Param> {
                            tile_rows);
   }
 
+  int64_t Cols(int64_t cols) const {
+    return FittingCols(codec_->scheme(), cols);
+  }
+
   const QuantMethod* method_ = nullptr;
   std::unique_ptr<Codec> codec_;
   MethodOptions options_;
 };
 
 TEST_P(MethodConformance, TilingDoesNotShow) {
-  const int64_t rows = 300, cols = 152;
+  const int64_t rows = 300, cols = Cols(152);
   const std::vector<float> x = NormalWeights(rows, cols);
   const int64_t multiple = codec_->row_multiple();
   const Result whole = Run(x, rows, cols, 3 * std::max<int64_t>(multiple, 100));
@@ -115,7 +119,7 @@ TEST_P(MethodConformance, TilingDoesNotShow) {
 }
 
 TEST_P(MethodConformance, SumsAreThoseOfTheDecodedWeights) {
-  const int64_t rows = 130, cols = 136;
+  const int64_t rows = 130, cols = Cols(136);
   const std::vector<float> x = NormalWeights(rows, cols);
   const Result result = Run(x, rows, cols, rows);
   double noise = 0, signal = 0;
@@ -139,27 +143,31 @@ TEST_P(MethodConformance, ReusedBuffersDoNotShow) {
   MethodScratch scratch;
   CodeTile tile, fresh_tile;
   const std::vector<float> big = NormalWeights(256, 256);
-  const std::vector<float> small(3 * 40, 0.5f);
+  const int64_t cols = Cols(40);
+  const std::vector<float> small(3 * cols, 0.5f);
   TensorStats stats{.lo = -1, .hi = 1, .candidate_noise = {}};
   method_->Quantize(*codec_, options_, stats, big.data(), 256, 256, tile,
                     scratch);
-  method_->Quantize(*codec_, options_, stats, small.data(), 3, 40, tile,
+  method_->Quantize(*codec_, options_, stats, small.data(), 3, cols, tile,
                     scratch);
   MethodScratch fresh;
-  method_->Quantize(*codec_, options_, stats, small.data(), 3, 40, fresh_tile,
+  method_->Quantize(*codec_, options_, stats, small.data(), 3, cols, fresh_tile,
                     fresh);
   EXPECT_EQ(tile.rows, 3);
-  EXPECT_EQ(tile.cols, 40);
+  EXPECT_EQ(tile.cols, cols);
   EXPECT_EQ(tile.codes, fresh_tile.codes);
   EXPECT_EQ(tile.scales, fresh_tile.scales);
   EXPECT_EQ(tile.zeros, fresh_tile.zeros);
 }
 
 TEST_P(MethodConformance, ZerosStayZeros) {
-  const std::vector<float> x(64 * 128, 0.0f);
-  const Result result = Run(x, 64, 128, 64);
+  const int64_t cols = Cols(128);
+  const std::vector<float> x(64 * cols, 0.0f);
+  const Result result = Run(x, 64, cols, 64);
   EXPECT_EQ(result.sums.noise, 0);
   for (float scale : result.tile.scales) EXPECT_EQ(scale, 1.0f);
+  // Inside blocks, zero may be another code.
+  if (codec_->chooses_scales()) return;
   for (uint8_t code : result.tile.codes) EXPECT_EQ(code, 0);
 }
 
@@ -168,7 +176,8 @@ TEST_P(MethodConformance, ZerosStayZeros) {
 TEST_P(MethodConformance, TheShorterWayGivesTheSame) {
   for (DType dtype : {DType::kBF16, DType::kF16}) {
     options_.scale_type = dtype;
-    for (int64_t cols : {1, 40, 128, 152, 1024}) {
+    for (int64_t width : {1, 40, 128, 152, 1024}) {
+      const int64_t cols = Cols(width);
       const int64_t rows = codec_->row_multiple();
       std::vector<uint16_t> source;
       std::vector<float> x;
@@ -277,7 +286,7 @@ TEST_P(MseConformance, IsMeasurablyBetterOnNormalWeights) {
 std::vector<std::tuple<std::string, Scheme>> MseParams() {
   std::vector<std::tuple<std::string, Scheme>> params;
   for (const MethodInfo& method : Methods()) {
-    for (const Scheme& scheme : AllSchemes()) {
+    for (const Scheme& scheme : GridSchemes()) {
       if (!scheme.is_cast()) params.emplace_back(method.name, scheme);
     }
   }

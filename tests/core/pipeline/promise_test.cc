@@ -12,12 +12,15 @@
 namespace quant {
 namespace {
 
-// Every scheme with every format that takes it.
-std::vector<OutputRequest> AllRequests() {
+// Every scheme with every format that takes it, of those formats that can share
+// one read.
+std::vector<OutputRequest> AllRequests(
+    TensorNames names = TensorNames::kSource) {
   std::vector<OutputRequest> requests;
   for (const Preset& preset : Presets()) {
     if (!preset.unavailable.empty()) continue;
     for (const FormatInfo& format : Formats()) {
+      if ((*FindFormat(format.name))->Names() != names) continue;
       OutputRequest request =
           Request(preset.scheme.name, std::string(format.name));
       request.on_mismatch = OnMismatch::kSkip;
