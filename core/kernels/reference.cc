@@ -42,6 +42,35 @@ void ReferenceDecodeIntRow(const IntRow& row, const int8_t* codes, float* out) {
   }
 }
 
+HqqSums ReferenceHqqStep(const HqqGroup& group, const float* x) {
+  double noise[kVirtualLanes] = {}, u[kVirtualLanes] = {};
+  double d[kVirtualLanes] = {}, ud[kVirtualLanes] = {}, dd[kVirtualLanes] = {};
+  for (int64_t i = 0; i < group.n; ++i) {
+    const int64_t lane = i % kVirtualLanes;
+    const float steps = std::clamp(x[i] / group.scale, -1024.0f, 1024.0f);
+    const int q =
+        std::clamp(static_cast<int>(std::nearbyint(steps)) + group.zero,
+                   group.q_min, group.q_max);
+    const float code = static_cast<float>(q - group.zero);
+    const float error = code * group.scale - x[i];
+    const float missed = steps - code;
+    const float size = std::fabs(missed);
+    const float root = std::sqrt(std::sqrt(std::max(size, kHqqSmallestMiss)));
+    const float kept = std::max(size - group.inverse_beta / root, 0.0f);
+    const float target = steps - std::copysign(kept, missed);
+    noise[lane] += static_cast<double>(error) * error;
+    u[lane] += target;
+    d[lane] += code;
+    ud[lane] += static_cast<double>(target) * code;
+    dd[lane] += static_cast<double>(code) * code;
+  }
+  return {.noise = CombineLanes(noise),
+          .u = CombineLanes(u),
+          .d = CombineLanes(d),
+          .ud = CombineLanes(ud),
+          .dd = CombineLanes(dd)};
+}
+
 void ReferenceEncodeFp8Row(const Fp8Row& row, const float* x, uint8_t* codes,
                            LaneSums& sums) {
   const bool e4m3 = row.kind == Fp8Kind::kE4M3;

@@ -8,6 +8,7 @@
 
 #include "core/kernels/cast_codes.h"
 #include "core/kernels/fp8_codes.h"
+#include "core/kernels/hqq_step.h"
 #include "core/kernels/int_codes.h"
 #include "core/kernels/lane_sums.h"
 
@@ -21,6 +22,9 @@ void ReferenceEncodeIntRow(const IntRow& row, const float* x, int8_t* codes,
 
 // Twin of DecodeIntRow.
 void ReferenceDecodeIntRow(const IntRow& row, const int8_t* codes, float* out);
+
+// Twin of HqqStep.
+HqqSums ReferenceHqqStep(const HqqGroup& group, const float* x);
 
 // Twin of EncodeFp8Row.
 void ReferenceEncodeFp8Row(const Fp8Row& row, const float* x, uint8_t* codes,
