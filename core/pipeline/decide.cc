@@ -220,6 +220,8 @@ class Decider {
               "\nchange the group size, add a rule, or let on_mismatch be "
               "channel or skip"));
     }
+    // Other names are a change, too.
+    if (format_.Names() != TensorNames::kSource) return absl::OkStatus();
     for (const Decision& decision : decisions_) {
       if (decision.quantized) return absl::OkStatus();
     }
