@@ -2,6 +2,7 @@
 
 import json
 import signal
+import struct
 import unittest
 
 from harness import (
@@ -53,6 +54,29 @@ class Jobs(ServerCase):
         self.ctl(OK, "submit", SOURCE, "--scheme", "W4A16", "--scheme", "W8A16",
                  "--wait", "--output", "out")
         self.assertIn("out/W8A16: OK", self.ctl(OK, "verify", "out")[0])
+
+    def test_gguf_with_an_importance_matrix(self):
+        name = b"blk.0.attn_q.weight"
+        matrix = self.dir / "own.imatrix"
+        matrix.write_bytes(
+            struct.pack("<ii", 1, len(name)) + name +
+            struct.pack("<ii", 1, 256) +
+            struct.pack("<256f", *(1.0 + i % 5 for i in range(256))))
+        self.ctl(OK, "submit", MODEL, "--scheme", "Q4_K_M", "--imatrix", matrix,
+                 "--wait", "--output", "out")
+        self.ctl(OK, "verify", "out")
+        self.ctl(OK, "quantize", MODEL, "--scheme", "Q4_K_M", "--imatrix",
+                 matrix, "--output", "here")
+        made = (self.dir / "out/model-Q4_K_M.gguf").read_bytes()
+        self.assertEqual(made,
+                         (self.dir / "here/model-Q4_K_M.gguf").read_bytes())
+        self.assertIn(b"quantize.imatrix.file", made)
+        # The artifact is a model again, for whoever wants its values.
+        gguf = f"server:{self.dir}/out/model-Q4_K_M.gguf"
+        _, err = self.ctl(3, "submit", gguf, "--scheme", "Q8_0", "--wait")
+        self.assertIn("quantized already", err)
+        self.ctl(OK, "submit", gguf, "--scheme", "Q8_0", "--allow-requantize",
+                 "--wait")
 
     def test_list_get_watch_delete(self):
         job = self.submit("--label", "team=\x1b[2Ja", "--request-id", "r1")
