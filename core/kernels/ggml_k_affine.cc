@@ -26,7 +26,6 @@
 // errors by importance * sqrt(mean square + x^2) or, without importance, by
 // |x|. Here the error itself is minimised, on the scales that are stored.
 #include <algorithm>
-#include <cmath>
 
 #include "core/kernels/ggml_blocks.h"
 #include "core/kernels/ggml_k_blocks.h"
