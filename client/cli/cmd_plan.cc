@@ -1,3 +1,4 @@
+#include <cmath>
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
@@ -100,6 +101,24 @@ class PlanCommand : public Command {
     PrintFacts({{"total", Bytes(output.total_bytes())},
                 {"bits per weight",
                  absl::StrFormat("%.4f", output.bits_per_weight())}});
+    std::cout << "\n";
+    if (output.frontier_size() > 0) PrintFrontier(output);
+  }
+
+  // What other targets would give; the error in decibels below the weights.
+  static void PrintFrontier(const v1::OutputPlan& output) {
+    Table table({"SIZE", "BYTES", "BITS PER WEIGHT", "SQNR DB", ""});
+    for (const v1::SizeChoice& choice : output.frontier()) {
+      table.Add({FormatBytes(choice.total_bytes()),
+                 absl::StrCat(choice.total_bytes()),
+                 absl::StrFormat("%.4f", choice.bits_per_weight()),
+                 choice.relative_error() > 0
+                     ? absl::StrFormat(
+                           "%.2f", -10 * std::log10(choice.relative_error()))
+                     : "-",
+                 choice.planned() ? "planned" : ""});
+    }
+    table.Print();
     std::cout << "\n";
   }
 

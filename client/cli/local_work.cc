@@ -31,6 +31,8 @@ absl::StatusOr<LocalPlan> PlanHere(const std::string& model,
   if (!imatrix.empty()) {
     QUANT_RETURN_IF_ERROR(LoadImportance(imatrix, request));
   }
+  ThreadPool pool(NeedsPool(request) ? threads : 1);
+  request.pool = &pool;
   LocalPlan out;
   QUANT_ASSIGN_OR_RETURN(out.model, OpenModel(model));
   QUANT_ASSIGN_OR_RETURN(out.plan, MakePlan(*out.model, request));

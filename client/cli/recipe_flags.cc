@@ -71,6 +71,14 @@ void RecipeFlags::Add(CLI::App& app) {
                              {"skip", v1::ON_MISMATCH_SKIP}},
                             "What to do with shapes that don't fit: fail, "
                             "channel or skip [fail]");
+  auto* target_size = app.add_option(
+      "--target-size", target_size_,
+      "Largest size of the result, e.g. 4.6GB: gives every weight a scheme of "
+      "--scheme's family (W2A16 to W8A16, GGUF's types), with the least error");
+  app.add_option("--target-bpw", target_bpw_,
+                 "The same in bits per weight, e.g. 4.25")
+      ->check(CLI::PositiveNumber)
+      ->excludes(target_size);
   app.add_option("--max-shard-size", max_shard_size_,
                  "Largest weight file, e.g. 2GB [5GB]");
   AddChoice<v1::Nonfinite>(
@@ -153,8 +161,18 @@ absl::Status RecipeFlags::Override(v1::Recipe& recipe) const {
     if (!bytes.ok()) return Annotate(bytes.status(), "--max-shard-size");
     recipe.set_max_shard_bytes(*bytes);
   }
+  QUANT_RETURN_IF_ERROR(SetTarget(recipe));
   QUANT_RETURN_IF_ERROR(SetGranularity(recipe));
   return AddRules(recipe);
+}
+
+absl::Status RecipeFlags::SetTarget(v1::Recipe& recipe) const {
+  if (target_bpw_ > 0) recipe.set_target_bits_per_weight(target_bpw_);
+  if (target_size_.empty()) return absl::OkStatus();
+  const absl::StatusOr<int64_t> bytes = ParseBytes(target_size_);
+  if (!bytes.ok()) return Annotate(bytes.status(), "--target-size");
+  recipe.set_target_bytes(*bytes);
+  return absl::OkStatus();
 }
 
 absl::Status RecipeFlags::SetGranularity(v1::Recipe& recipe) const {

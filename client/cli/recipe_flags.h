@@ -27,6 +27,7 @@ class RecipeFlags {
   absl::StatusOr<v1::JobSpec> FromFile() const;
   absl::Status ApplySchemes(v1::JobSpec& spec) const;
   absl::Status Override(v1::Recipe& recipe) const;
+  absl::Status SetTarget(v1::Recipe& recipe) const;
   absl::Status SetGranularity(v1::Recipe& recipe) const;
   absl::Status AddRules(v1::Recipe& recipe) const;
 
@@ -44,6 +45,8 @@ class RecipeFlags {
   std::vector<std::string> rules_;
   std::optional<v1::OnMismatch> on_mismatch_;
   std::string max_shard_size_;
+  std::string target_size_;
+  double target_bpw_ = 0;
   std::optional<v1::Nonfinite> nonfinite_;
   bool source_digest_ = false;
   std::vector<std::string> gates_;

@@ -79,20 +79,26 @@ class Decider {
     if (!policies_.empty()) {
       const TensorPolicy& policy = policies_[i];
       if (!policy.scheme) return {.reason = policy.reason};
-      return {
-          .quantized = true, .scheme = *policy.scheme, .reason = policy.reason};
+      return {.quantized = true,
+              .scheme = *policy.scheme,
+              .reason = policy.reason,
+              .by_default = true};
     }
     if (format_.ConvertsEverything()) {
       if (!IsWeightFloat(tensor(i).dtype)) {
         return {.reason =
                     absl::StrCat("skipped: ", DTypeName(tensor(i).dtype))};
       }
-      return {
-          .quantized = true, .scheme = request_.scheme, .reason = "default"};
+      return {.quantized = true,
+              .scheme = request_.scheme,
+              .reason = "default",
+              .by_default = true};
     }
     if (role.is_matrix && role.module_class == ModuleClass::kLinear) {
-      return {
-          .quantized = true, .scheme = request_.scheme, .reason = "default"};
+      return {.quantized = true,
+              .scheme = request_.scheme,
+              .reason = "default",
+              .by_default = true};
     }
     return {.reason = absl::StrCat("skipped: ", role.role)};
   }

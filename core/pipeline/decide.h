@@ -16,6 +16,8 @@ struct Decision {
   bool quantized = false;
   Scheme scheme = {};  // when quantized
   std::string reason;  // never empty
+  // No rule asked for this scheme: a size target may choose another one.
+  bool by_default = false;
 };
 
 // One decision per tensor of the model. INVALID_ARGUMENT for rules that match

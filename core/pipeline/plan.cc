@@ -11,8 +11,9 @@
 #include "core/base/limits.h"
 #include "core/base/status_macros.h"
 #include "core/base/version.h"
-#include "core/pipeline/decide.h"
+#include "core/pipeline/allocate.h"
 #include "core/pipeline/buffer_pool.h"
+#include "core/pipeline/decide.h"
 #include "core/pipeline/layout.h"
 #include "core/pipeline/tensor_job.h"
 #include "core/pipeline/view.h"
@@ -116,15 +117,32 @@ std::vector<GgufKv> ImportanceKeys(const OutputRequest& request) {
 // Plans one output, its tensors in the model's order.
 class OutputPlanner {
  public:
-  OutputPlanner(const ModelReader& model, const std::vector<TensorRole>& roles)
-      : model_(model), roles_(roles) {}
+  OutputPlanner(const ModelReader& model, const std::vector<TensorRole>& roles,
+                ThreadPool* pool)
+      : model_(model), roles_(roles), pool_(pool) {}
 
   absl::StatusOr<OutputPlan> Run(const OutputRequest& request) {
-    OutputPlan plan;
-    plan.request = request;
     QUANT_ASSIGN_OR_RETURN(format_, FindFormat(request.format));
     QUANT_ASSIGN_OR_RETURN(std::vector<Decision> decisions,
                            DecideTensors(model_, roles_, request, *format_));
+    const auto lay_out = [&](const std::vector<Decision>& chosen) {
+      return LayOut(request, chosen);
+    };
+    if (!request.target) return lay_out(decisions);
+    return PlanForTarget({.model = &model_,
+                          .roles = &roles_,
+                          .request = &request,
+                          .format = format_,
+                          .decisions = std::move(decisions),
+                          .lay_out = lay_out,
+                          .pool = pool_});
+  }
+
+ private:
+  absl::StatusOr<OutputPlan> LayOut(const OutputRequest& request,
+                                    const std::vector<Decision>& decisions) {
+    OutputPlan plan;
+    plan.request = request;
     for (size_t i = 0; i < decisions.size(); ++i) {
       QUANT_RETURN_IF_ERROR(AddTensor(static_cast<int>(i), decisions[i], plan));
     }
@@ -135,7 +153,6 @@ class OutputPlanner {
     return plan;
   }
 
- private:
   absl::Status AddTensor(int index, const Decision& decision,
                          OutputPlan& plan) {
     const TensorEntry& source = model_.tensors()[index];
@@ -230,6 +247,7 @@ class OutputPlanner {
 
   const ModelReader& model_;
   const std::vector<TensorRole>& roles_;
+  ThreadPool* const pool_;
   const ArtifactFormat* format_ = nullptr;
 };
 
@@ -269,6 +287,11 @@ std::string Fingerprint(const ModelReader& model, const Plan& plan) {
     if (output.request.importance != nullptr) {
       absl::StrAppend(&text, output.request.importance->sha256, "\n");
     }
+    if (output.request.target) {
+      for (const TensorPlan& tensor : output.tensors) {
+        absl::StrAppend(&text, tensor.scheme.name, "\n");
+      }
+    }
     for (const SideFile& file : output.layout.side_files) {
       absl::StrAppend(&text, file.name, " ", file.size_bytes, "\n");
     }
@@ -293,6 +316,10 @@ absl::Status AddBounds(const ModelReader& model, int threads, Plan& plan) {
       kBaseMemoryBytes + threads * (worker + kHashBufferBytes + kRunBytes) +
       BufferPool::kMaxKeptBytes + BufferPool::kMaxSpareBytes +
       names * (1 + 2 * outputs);
+  for (const OutputPlan& output : plan.outputs) {
+    if (output.request.target)
+      plan.memory_bound_bytes += AllocationBytes(names);
+  }
   plan.disk_bound_bytes = kWorkDirOverheadBytes;
   for (const OutputPlan& output : plan.outputs) {
     plan.disk_bound_bytes += output.total_bytes;
@@ -317,7 +344,7 @@ absl::StatusOr<Plan> MakePlan(const ModelReader& source,
   }
   for (size_t i = 0; i < request.outputs.size(); ++i) {
     absl::StatusOr<OutputPlan> output =
-        OutputPlanner(model, roles).Run(request.outputs[i]);
+        OutputPlanner(model, roles, request.pool).Run(request.outputs[i]);
     if (!output.ok()) {
       return Annotate(output.status(), "",
                       absl::StrCat("outputs[", i, "].recipe."));

@@ -1,5 +1,6 @@
 // A plan is a promise: what each source tensor becomes, where every byte goes,
-// how much memory and disk it takes. Made from headers alone.
+// how much memory and disk it takes. Made from headers alone, unless a size is
+// to be met.
 #ifndef QUANT_CORE_PIPELINE_PLAN_H_
 #define QUANT_CORE_PIPELINE_PLAN_H_
 
@@ -33,6 +34,17 @@ struct TensorPlan {
   std::vector<OutputTensor> outputs;  // placed: file and offset are set
 };
 
+// A way to give schemes to tensors under a size target: the least error for its
+// size.
+struct SizeChoice {
+  int64_t total_bytes = 0;
+  double bits_per_weight = 0;
+  // Estimated squared error of the tensors that the target decides about,
+  // relative to their squared values.
+  double relative_error = 0;
+  bool planned = false;  // this is the plan
+};
+
 struct OutputPlan {
   OutputRequest request;
   std::vector<TensorPlan> tensors;  // parallel to Plan::order
@@ -40,6 +52,7 @@ struct OutputPlan {
   std::vector<PlannedFile> files;   // all files, sorted by path
   int64_t total_bytes = 0;
   double bits_per_weight = 0;
+  std::vector<SizeChoice> frontier;  // with a target: by ascending size
 };
 
 struct Plan {
@@ -61,7 +74,8 @@ inline const ModelReader& ViewedModel(const ModelReader& model,
   return plan.view ? *plan.view : model;
 }
 
-// Reads headers and config only. INVALID_ARGUMENT for recipes that can't be;
+// Reads headers and config only, and with a size target a sample of the
+// weights. INVALID_ARGUMENT for recipes that can't be;
 // FAILED_PRECONDITION PLAN_REFUSED when the model does not fit the recipe (all
 // misfits listed), or is quantized already.
 absl::StatusOr<Plan> MakePlan(const ModelReader& model,

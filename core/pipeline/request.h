@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/thread_pool.h"
 #include "core/codec/scheme.h"
 #include "core/container/imatrix.h"
 #include "core/method/method.h"
@@ -32,6 +33,12 @@ struct Importance {
   std::string sha256;
 };
 
+// How large an output may be; one of the two is set.
+struct SizeTarget {
+  int64_t bytes = 0;           // of all its files
+  double bits_per_weight = 0;  // OutputPlan::bits_per_weight
+};
+
 struct OutputRequest {
   std::string name;
   Scheme scheme;
@@ -45,6 +52,8 @@ struct OutputRequest {
   bool allow_requantize = false;  // take sources that are quantized already
   std::vector<TensorRule> rules;
   OnMismatch on_mismatch = OnMismatch::kFail;
+  // Then `scheme` only says which family to choose from (candidates.h).
+  std::optional<SizeTarget> target;
   int64_t max_shard_bytes = 5'000'000'000;
   Nonfinite nonfinite = Nonfinite::kError;
   bool source_digest = false;
@@ -54,7 +63,17 @@ struct OutputRequest {
 struct PlanRequest {
   std::vector<OutputRequest> outputs;
   int threads = 1;  // for the memory bound only: bytes never depend on it
+  // For what size targets measure; null: the calling thread does it.
+  ThreadPool* pool = nullptr;
 };
+
+// Whether planning has work for many threads.
+inline bool NeedsPool(const PlanRequest& request) {
+  for (const OutputRequest& output : request.outputs) {
+    if (output.target) return true;
+  }
+  return false;
+}
 
 }  // namespace quant
 

@@ -43,6 +43,13 @@ v1::JobPlan PlanToProto(const ModelReader& source, const Plan& plan) {
     }
     out.set_total_bytes(output.total_bytes);
     out.set_bits_per_weight(output.bits_per_weight);
+    for (const SizeChoice& choice : output.frontier) {
+      v1::SizeChoice& item = *out.add_frontier();
+      item.set_total_bytes(choice.total_bytes);
+      item.set_bits_per_weight(choice.bits_per_weight);
+      item.set_relative_error(choice.relative_error);
+      item.set_planned(choice.planned);
+    }
     for (const TensorPlan& tensor : output.tensors) {
       FillTensor(model, output, tensor, *out.add_tensors());
     }

@@ -18,6 +18,7 @@ namespace {
 
 constexpr size_t kMaxOutputNameBytes = 63;
 constexpr int64_t kDefaultShardBytes = 5'000'000'000;
+constexpr double kMaxBitsPerWeight = 64;
 
 absl::Status CheckOutputName(const std::string& name) {
   bool good = !name.empty() && name.size() <= kMaxOutputNameBytes &&
@@ -79,6 +80,34 @@ absl::StatusOr<OnMismatch> ToOnMismatch(v1::OnMismatch value) {
     default:
       return InvalidSpec(absl::StrCat("unknown value ", value), "on_mismatch");
   }
+}
+
+absl::Status SetTarget(const v1::Recipe& recipe, OutputRequest& request) {
+  switch (recipe.target_case()) {
+    case v1::Recipe::kTargetBytes:
+      if (recipe.target_bytes() < 1) {
+        return InvalidSpec(absl::StrCat("a target of ", recipe.target_bytes(),
+                                        " bytes; 1 or more are allowed"),
+                           "recipe.target_bytes");
+      }
+      request.target = {.bytes = recipe.target_bytes()};
+      return absl::OkStatus();
+    case v1::Recipe::kTargetBitsPerWeight: {
+      const double bits = recipe.target_bits_per_weight();
+      if (!(bits > 0 && bits <= kMaxBitsPerWeight)) {
+        return InvalidSpec(absl::StrCat("a target of ", bits,
+                                        " bits per weight; more than 0 "
+                                        "and at most ",
+                                        kMaxBitsPerWeight, " are allowed"),
+                           "recipe.target_bits_per_weight");
+      }
+      request.target = {.bits_per_weight = bits};
+      return absl::OkStatus();
+    }
+    case v1::Recipe::TARGET_NOT_SET:
+      return absl::OkStatus();
+  }
+  return absl::OkStatus();
 }
 
 absl::Status FillDefaults(v1::Output& output) {
@@ -144,6 +173,7 @@ absl::StatusOr<OutputRequest> ToOutputRequest(const v1::Output& output) {
   auto nonfinite = NonfiniteOf(recipe);
   if (!nonfinite.ok()) return in_recipe(nonfinite.status());
   request.nonfinite = *nonfinite;
+  QUANT_RETURN_IF_ERROR(SetTarget(recipe, request));
   if (recipe.max_shard_bytes() < 0) {
     return InvalidSpec(
         absl::StrCat("max_shard_bytes ", recipe.max_shard_bytes(),

@@ -122,6 +122,8 @@ absl::StatusOr<std::shared_ptr<const PlannedSpec>> Planner::Plan(
   if (auto cached = Cached(spec)) return cached;
   QUANT_ASSIGN_OR_RETURN(PlanRequest request,
                          ToPlanRequest(spec, options_.threads));
+  ThreadPool pool(NeedsPool(request) ? options_.threads : 1);
+  request.pool = &pool;
   auto planned = std::make_shared<PlannedSpec>();
   QUANT_ASSIGN_OR_RETURN(planned->canonical, CanonicalSpec(spec));
   planned->canonical_bytes = Deterministic(planned->canonical);

@@ -92,8 +92,9 @@ class Attempt {
       QUANT_RETURN_IF_ERROR(
           LoadImportance(request.imatrix_path(), plan_request));
     }
-    QUANT_ASSIGN_OR_RETURN(const Plan plan, MakePlan(*model, plan_request));
     ThreadPool pool(request.threads());
+    plan_request.pool = &pool;
+    QUANT_ASSIGN_OR_RETURN(const Plan plan, MakePlan(*model, plan_request));
     ExecuteOptions options{
         .work_dir = request.work_dir(),
         .pool = &pool,
