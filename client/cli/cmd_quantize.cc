@@ -1,41 +1,10 @@
-#include <iostream>
-
-#include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "client/cli/command.h"
-#include "client/cli/exit_code.h"
-#include "client/cli/interrupt.h"
-#include "client/cli/job_output.h"
-#include "client/cli/local_work.h"
-#include "client/cli/output.h"
-#include "client/cli/progress.h"
+#include "client/cli/local_job.h"
 #include "client/cli/recipe_flags.h"
-#include "core/base/bytes.h"
-#include "core/base/error.h"
-#include "core/base/file.h"
 #include "core/base/status_macros.h"
-#include "core/base/thread_pool.h"
-#include "core/pipeline/execute.h"
-#include "core/pipeline/publish.h"
-#include "core/recipe/recipe.h"
 
 namespace quant::cli {
 namespace {
-
-// What did not pass a gate must not lie where what passed is looked for.
-constexpr char kGateFailedSuffix[] = ".gate-failed";
-
-// Replacing the output must never remove the model itself.
-absl::Status CheckApart(const ModelReader& model, const std::string& output) {
-  if (!PathExists(output)) return absl::OkStatus();
-  QUANT_ASSIGN_OR_RETURN(const std::string out, ResolvePath(output));
-  if (model.path() == out || absl::StartsWith(model.path(), out + "/")) {
-    return InvalidSpec(
-        absl::StrCat("--output: ", output, " holds the model itself"));
-  }
-  return absl::OkStatus();
-}
 
 class Quantize : public Command {
  public:
@@ -44,160 +13,18 @@ class Quantize : public Command {
                    "Model directory, .safetensors or .gguf file")
         ->required();
     recipe_.Add(app);
-    app.add_option("--output", output_, "Directory for the result")->required();
-    app.add_flag("--overwrite", overwrite_,
-                 "Replace what is in the output directory");
-    threads_.Add(app);
-    app.add_flag("--no-fsync", no_fsync_,
-                 "Don't wait for the disk: faster, unsafe on power failure");
-    AddFormatFlag(app, format_);
+    job_.Add(app);
   }
 
   absl::StatusOr<int> Run() override {
-    while (output_.size() > 1 && output_.back() == '/') output_.pop_back();
-    QUANT_ASSIGN_OR_RETURN(spec_, recipe_.Build());
-    QUANT_ASSIGN_OR_RETURN(spec_, CanonicalSpec(spec_));
-    const int threads = threads_.Get();
-    QUANT_ASSIGN_OR_RETURN(const LocalPlan local,
-                           PlanHere(model_, spec_, threads, recipe_.imatrix()));
-    QUANT_RETURN_IF_ERROR(CheckApart(*local.model, output_));
-    QUANT_ASSIGN_OR_RETURN(work_dir_, PrepareOutput(output_, overwrite_));
-    const absl::StatusOr<ExecuteResult> result = Work(local, threads);
-    if (!result.ok()) return Failed(result.status());
-    return Finish(local, *result);
+    QUANT_ASSIGN_OR_RETURN(const v1::JobSpec spec, recipe_.Build());
+    return job_.Run(model_, spec, recipe_.imatrix());
   }
 
  private:
-  absl::StatusOr<ExecuteResult> Work(const LocalPlan& local, int threads) {
-    InterruptScope interrupt;
-    ThreadPool pool(threads);
-    ProgressMeter meter("quantize");
-    ExecuteOptions options;
-    options.work_dir = work_dir_;
-    options.pool = &pool;
-    options.stop = interrupt.token();
-    options.sync = !no_fsync_;
-    options.progress = [&](const ProgressUpdate& update) {
-      meter.Show(
-          update.stage, Fraction(update),
-          absl::StrCat(FormatBytes(update.bytes_done), " of ",
-                       FormatBytes(update.bytes_total), "  ", update.tensor));
-    };
-    return Execute(*local.model, local.plan, options);
-  }
-
-  static double Fraction(const ProgressUpdate& update) {
-    if (update.bytes_total <= 0) return 1;
-    return static_cast<double>(update.bytes_done) /
-           static_cast<double>(update.bytes_total);
-  }
-
-  // An exit code of its own: the command line was right, the work failed.
-  int Failed(const absl::Status& status) {
-    if (absl::IsCancelled(status) && WasInterrupted()) {
-      std::cerr << "quantctl: interrupted; the same command takes the work up "
-                   "again (it is in "
-                << Printable(work_dir_) << ")\n";
-      return kExitInterrupted;
-    }
-    std::cerr << "quantctl: " << Printable(status.message()) << "\n";
-    return ExitCodeOfFailure(status);
-  }
-
-  absl::StatusOr<int> Finish(const LocalPlan& local,
-                             const ExecuteResult& result) {
-    v1::Job job = ToJob(result);
-    const bool passed = job.state() == v1::Job::SUCCEEDED;
-    const std::string target =
-        passed ? output_ : absl::StrCat(output_, kGateFailedSuffix);
-    QUANT_RETURN_IF_ERROR(PublishOutputs(result, work_dir_, target,
-                                         overwrite_ || !passed, !no_fsync_));
-    for (const ExecutedOutput& output : result.outputs) {
-      job.add_artifacts(
-          result.outputs.size() == 1 ? target : JoinPath(target, output.name));
-    }
-    Print(job, result);
-    if (passed) return kExitOk;
-    for (const v1::GateResult& gate : job.gates()) {
-      if (!gate.passed()) {
-        std::cerr << "quantctl: gate failed: " << GateText(gate) << "\n";
-      }
-    }
-    std::cerr << "quantctl: the result is kept in " << Printable(target)
-              << "\n";
-    return kExitGateFailed;
-  }
-
-  // The run as a server would describe it; artifacts are directories here.
-  v1::Job ToJob(const ExecuteResult& result) const {
-    v1::Job job;
-    *job.mutable_spec() = spec_;
-    job.mutable_spec()->mutable_source()->set_server_path(model_);
-    job.set_state(v1::Job::SUCCEEDED);
-    for (v1::GateResult& gate : EvaluateGates(spec_, result)) {
-      if (!gate.passed()) {
-        job.set_state(v1::Job::FAILED);
-        job.set_state_reason(std::string(ReasonName(Reason::kGateFailed)));
-      }
-      *job.add_gates() = std::move(gate);
-    }
-    auto& metrics = *job.mutable_metrics();
-    for (const ExecutedOutput& output : result.outputs) {
-      for (const auto& [name, value] : output.metrics) {
-        metrics[result.outputs.size() == 1
-                    ? name
-                    : absl::StrCat(output.name, "/", name)] = value;
-      }
-    }
-    metrics["tensors_resumed"] = static_cast<double>(result.tensors_resumed);
-    metrics["tensors_redone"] = static_cast<double>(result.tensors_redone);
-    return job;
-  }
-
-  void Print(const v1::Job& job, const ExecuteResult& result) const {
-    if (format_ == OutputFormat::kName) {
-      for (const std::string& path : job.artifacts()) {
-        std::cout << Printable(path) << "\n";
-      }
-      return;
-    }
-    if (format_ != OutputFormat::kTable) return PrintMessage(job, format_);
-    for (size_t i = 0; i < result.outputs.size(); ++i) {
-      PrintOutput(job.artifacts(static_cast<int>(i)), result.outputs[i]);
-    }
-    for (const v1::GateResult& gate : job.gates()) {
-      std::cout << "gate " << Printable(GateText(gate)) << "\n";
-    }
-    if (result.tensors_resumed > 0) {
-      std::cout << "resumed: " << result.tensors_resumed << " of "
-                << result.tensors_total << " tensors\n";
-    }
-  }
-
-  static void PrintOutput(const std::string& path,
-                          const ExecutedOutput& output) {
-    std::cout << Printable(path) << " (" << Printable(output.name) << ")\n";
-    Table files({"  FILE", "BYTES", "SHA-256"});
-    for (const ResultFile& file : output.files) {
-      files.Add({"  " + file.path, absl::StrCat(file.size_bytes), file.sha256});
-    }
-    files.Print();
-    Table metrics({"  METRIC", "VALUE"});
-    for (const auto& [name, value] : output.metrics) {
-      metrics.Add({"  " + name, absl::StrFormat("%.10g", value)});
-    }
-    metrics.Print();
-  }
-
   std::string model_;
   RecipeFlags recipe_;
-  std::string output_;
-  bool overwrite_ = false;
-  bool no_fsync_ = false;
-  ThreadFlag threads_;
-  OutputFormat format_ = OutputFormat::kTable;
-  v1::JobSpec spec_;
-  std::string work_dir_;
+  LocalJob job_;
 };
 
 }  // namespace

@@ -3,10 +3,13 @@
 #ifndef QUANT_CORE_RECIPE_DESCRIBE_H_
 #define QUANT_CORE_RECIPE_DESCRIBE_H_
 
+#include <string>
+
 #include "absl/status/statusor.h"
 #include "core/base/thread_pool.h"
 #include "core/container/model_reader.h"
 #include "quant/v1/catalog.pb.h"
+#include "quant/v1/diff.pb.h"
 #include "quant/v1/model.pb.h"
 #include "quant/v1/tensor.pb.h"
 
@@ -18,6 +21,11 @@ absl::StatusOr<v1::ModelInfo> DescribeModel(const ModelReader& model,
 
 absl::StatusOr<v1::QuantizeTensorResponse> QuantizeTensor(
     const v1::QuantizeTensorRequest& request);
+
+// Compares the weights of two models or artifacts here. Reads all values.
+absl::StatusOr<v1::ModelDiff> DescribeDiff(const std::string& reference,
+                                           const std::string& other,
+                                           ThreadPool& pool);
 
 v1::Capabilities DescribeCapabilities();
 

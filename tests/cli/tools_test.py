@@ -1,0 +1,124 @@
+"""Commands about finished models: size targets, diff, dequantize."""
+
+import json
+import unittest
+
+from harness import FAILED, MODEL, OK, USAGE, Case
+
+
+class SizeTargets(Case):
+    def total(self, *flags):
+        plan = self.json("plan", MODEL, *flags)
+        return int(plan["outputs"][0]["totalBytes"])
+
+    def test_target_size_is_met_to_the_byte(self):
+        low = self.total("--scheme", "W3A16")
+        high = self.total("--scheme", "W4A16")
+        target = (low + high) // 2
+        flags = ["--scheme", "W4A16", "--target-size", target]
+        plan = self.json("plan", MODEL, *flags)["outputs"][0]
+        self.assertLessEqual(int(plan["totalBytes"]), target)
+        self.assertGreater(int(plan["totalBytes"]), low)
+        chosen = {t["scheme"] for t in plan["tensors"]
+                  if t["reason"].startswith("target ")}
+        self.assertGreater(len(chosen), 1)
+        self.ctl(OK, "quantize", MODEL, *flags, "--output", "o", "--no-fsync")
+        size = sum(f.stat().st_size for f in (self.dir / "o").rglob("*"))
+        self.assertEqual(size, int(plan["totalBytes"]))
+        self.ctl(OK, "verify", "o")
+        # The frontier: ascending sizes, falling errors, the plan among them.
+        frontier = plan["frontier"]
+        sizes = [int(c["totalBytes"]) for c in frontier]
+        errors = [c.get("relativeError", 0) for c in frontier]
+        self.assertEqual(sizes, sorted(sizes))
+        self.assertEqual(errors, sorted(errors, reverse=True))
+        self.assertEqual([int(c["totalBytes"]) for c in frontier
+                          if c.get("planned")], [size])
+        out, _ = self.ctl(OK, "plan", MODEL, *flags)
+        self.assertIn("planned", out)
+        self.assertIn("target ", out)
+
+    def test_target_bits_per_weight(self):
+        plan = self.json("plan", MODEL, "--scheme", "W4A16", "--target-bpw", 9)
+        self.assertLessEqual(plan["outputs"][0]["bitsPerWeight"], 9)
+
+    def test_recipe_file(self):
+        (self.dir / "r.yaml").write_text(
+            "scheme: W4A16\ntarget_bits_per_weight: 9\n")
+        file = self.json("plan", MODEL, "--recipe", "r.yaml")
+        flag = self.json("plan", MODEL, "--scheme", "W4A16", "--target-bpw", 9)
+        self.assertEqual(file["outputs"][0]["totalBytes"],
+                         flag["outputs"][0]["totalBytes"])
+
+    def test_targets_that_can_not_be(self):
+        _, err = self.ctl(FAILED, "plan", MODEL, "--scheme", "W4A16",
+                          "--target-size", "1kB")
+        self.assertIn("target 1.00 kB: the smallest", err)
+        _, err = self.ctl(FAILED, "plan", MODEL, "--scheme", "W4A16",
+                          "--target-size", "1TB")
+        self.assertIn("nothing needs to be quantized", err)
+        for flags, text in [
+            (["--target-size", "big"], "--target-size"),
+            (["--target-size", "0"], "1 or more"),
+            (["--target-bpw", "-1"], "--target-bpw"),
+            (["--target-bpw", "65"], "at most 64"),
+            (["--target-bpw", "4", "--target-size", "1GB"], "--target"),
+        ]:
+            with self.subTest(flags=flags):
+                _, err = self.ctl(USAGE, "plan", MODEL, "--scheme", "W4A16",
+                                  *flags)
+                self.assertIn(text, err)
+
+
+class Diff(Case):
+    def test_a_cast_against_its_source(self):
+        self.ctl(OK, "quantize", MODEL, "--scheme", "F32", "--output", "f32",
+                 "--no-fsync")
+        diff = self.json("diff", MODEL, "f32")
+        self.assertNotIn("sqnrDb", diff)
+        self.assertEqual(
+            {t.get("differentCount", "0") for t in diff["tensors"]}, {"0"})
+        self.assertEqual(int(diff["otherBytes"]),
+                         2 * int(diff["referenceBytes"]))
+
+    def test_worst_first_and_as_the_run_measured(self):
+        self.ctl(OK, "quantize", MODEL, "--scheme", "W4A16", "--format",
+                 "dequantized", "--rule", "re:.*down_proj=W2A16", "--output",
+                 "d", "--no-fsync")
+        diff = self.json("diff", MODEL, "d")
+        worst = diff["tensors"][0]
+        self.assertIn("down_proj", worst["name"])
+        self.assertEqual((worst["referenceType"], worst["otherType"]),
+                         ("BF16", "F32"))
+        values = [t.get("sqnrDb", float("inf")) for t in diff["tensors"]]
+        self.assertEqual(values, sorted(values))
+        out, _ = self.ctl(OK, "diff", MODEL, "d")
+        self.assertIn("SQNR DB", out)
+        self.assertIn("only in other:", out)
+        names, _ = self.ctl(OK, "diff", MODEL, "d", "-o", "name")
+        self.assertEqual(names.split()[0], worst["name"])
+        same, _ = self.ctl(OK, "diff", MODEL, MODEL, "-o", "name")
+        self.assertEqual(same, "")
+
+    def test_mistakes(self):
+        self.ctl(USAGE, "diff", MODEL)
+        _, err = self.ctl(5, "diff", MODEL, "nothing")
+        self.assertIn("nothing", err)
+
+
+class Dequantize(Case):
+    def test_plain_models_are_cast(self):
+        self.ctl(OK, "dequantize", MODEL, "--output", "f32", "--no-fsync")
+        config = json.loads((self.dir / "f32" / "config.json").read_text())
+        self.assertNotIn("quantization_config", config)
+        self.assertTrue((self.dir / "f32" / "tokenizer.json").exists())
+        diff = self.json("diff", MODEL, "f32")
+        self.assertNotIn("sqnrDb", diff)
+        self.ctl(OK, "dequantize", "f32", "--dtype", "bf16", "--output", "bf16",
+                 "--no-fsync")
+        self.assertNotIn("sqnrDb", self.json("diff", MODEL, "bf16"))
+        self.ctl(USAGE, "dequantize", MODEL, "--dtype", "I8", "--output", "x")
+
+
+if __name__ == "__main__":
+    unittest.main()
