@@ -1,9 +1,6 @@
 // A model of 140 GB of which only the headers exist: opening it must touch
 // nothing else.
-#include <time.h>
-
 #include <cstdint>
-#include <fstream>
 #include <string>
 #include <vector>
 
@@ -12,6 +9,7 @@
 #include "core/container/model_reader.h"
 #include "core/container/safetensors.h"
 #include "gtest/gtest.h"
+#include "tests/core/container/measure.h"
 #include "tests/core/container/model_files.h"
 
 namespace quant {
@@ -21,26 +19,6 @@ constexpr int kLayers = 80;
 constexpr int kShards = 20;
 constexpr int64_t kHidden = 8192;
 constexpr int64_t kFfn = 28672;
-
-// Bytes that this process has asked the system to read so far.
-int64_t BytesRead() {
-  std::ifstream io("/proc/self/io");
-  std::string key;
-  int64_t value = 0;
-  while (io >> key >> value) {
-    if (key == "rchar:") return value;
-  }
-  ADD_FAILURE() << "/proc/self/io has no rchar";
-  return 0;
-}
-
-// Processor time of this thread: what others do on the machine is not counted.
-double ThreadSeconds() {
-  timespec now;
-  EXPECT_EQ(::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now), 0);
-  return static_cast<double>(now.tv_sec) +
-         static_cast<double>(now.tv_nsec) / 1e9;
-}
 
 std::vector<SafetensorsTensor> LayerTensors(int layer) {
   std::vector<SafetensorsTensor> tensors;
@@ -99,10 +77,7 @@ TEST(SparseModelTest, OpensFastAndReadsHeadersOnly) {
   TempDir dir;
   const Sizes sizes = WriteSparseModel(dir);
   ASSERT_GT(sizes.files, 130'000'000'000);
-  const int64_t own = [] {  // what the measurement itself reads
-    const int64_t before = BytesRead();
-    return BytesRead() - before;
-  }();
+  const int64_t own = BytesReadByMeasuring();
 
   const int64_t before = BytesRead();
   const double start = ThreadSeconds();

@@ -117,7 +117,7 @@ class Comparison:
         command = [self.quantctl, "quantize", self.model.directory]
         command += ["--scheme", scheme, "--format", "gguf"]
         command += ["--output", directory, *options]
-        done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(command, capture_output=True, text=True)
         files = sorted(directory.glob("*.gguf"))
         if done.returncode == 0 and len(files) == 1:
             return files[0]
