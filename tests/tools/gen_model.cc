@@ -231,6 +231,14 @@ std::string Config(const Geometry& g, int layers) {
       g.hidden, g.ffn, g.hidden / 64, layers, g.hidden / 256, g.vocab);
 }
 
+// The least that a GGUF file needs; the other rows of the embedding are unused.
+constexpr char kTokenizer[] = R"({
+  "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false},
+  "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2},
+            "merges": ["a b"]}
+}
+)";
+
 // Contiguous runs of tensors of about equal bytes.
 std::vector<std::vector<Tensor>> Split(const std::vector<Tensor>& tensors,
                                        int shards) {
@@ -280,6 +288,8 @@ absl::Status Generate(const Options& options) {
   }
   std::printf("%s: %d layers, %zu files, %s\n", options.output.c_str(), layers,
               parts.size(), FormatBytes(total).c_str());
+  QUANT_RETURN_IF_ERROR(WriteFileAtomically(
+      JoinPath(options.output, "tokenizer.json"), kTokenizer, false));
   return WriteFileAtomically(JoinPath(options.output, "config.json"),
                              Config(g, layers), false);
 }
