@@ -6,8 +6,6 @@
 #include <string>
 #include <utility>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/architecture/config_object.h"
 #include "core/architecture/rope_config.h"
@@ -77,20 +75,12 @@ Json Flattened(Json config) {
   return config;
 }
 
-// The last part of the name under which the model was published. Loaders strip
-// spaces behind Phi-3's special tokens, as its tokenizer does, when they read
-// "Phi-3" in the name.
+// The last part of the name under which the model was published.
 absl::Status ReadName(const ConfigObject& config, DecoderConfig& out) {
   QUANT_ASSIGN_OR_RETURN(std::string path, config.String({"_name_or_path"}));
   while (!path.empty() && path.back() == '/') path.pop_back();
   out.name = path.substr(path.rfind('/') + 1);
   if (out.name.size() > kMaxNameBytes) out.name.clear();
-  if (out.family->family != kPhi3) return absl::OkStatus();
-  const std::string lower = absl::AsciiStrToLower(out.name);
-  for (const char* known : {"phi-3", "phi3", "phi-4", "phi4"}) {
-    if (absl::StrContains(lower, known)) return absl::OkStatus();
-  }
-  out.name = out.name.empty() ? "Phi-3" : absl::StrCat(out.name, " (Phi-3)");
   return absl::OkStatus();
 }
 

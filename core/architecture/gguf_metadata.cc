@@ -191,6 +191,25 @@ absl::StatusOr<Vocabulary> VocabularyOf(const TokenizerFiles& files,
                    "bytes; loaders have no such tokenizer");
 }
 
+// general.name; empty for none. Loaders strip spaces behind Phi-3's special
+// tokens, as its tokenizer does, when the name says so, and fail when one of
+// these tokens is then missing.
+std::string NameOf(const DecoderConfig& config, const Vocabulary& vocabulary) {
+  bool has_tokens = true;
+  for (const char* token : {"<unk>", "<s>", "</s>", "<|endoftext|>"}) {
+    has_tokens = has_tokens && vocabulary.Find(token) >= 0;
+  }
+  const std::string lower = absl::AsciiStrToLower(config.name);
+  const bool says_so =
+      absl::StrContains(lower, "phi-3") || absl::StrContains(lower, "phi3");
+  if (says_so) return has_tokens ? config.name : "";
+  if (config.family == nullptr || config.family->family != kPhi3 ||
+      !has_tokens) {
+    return config.name;
+  }
+  return config.name.empty() ? "Phi-3" : absl::StrCat(config.name, " (Phi-3)");
+}
+
 void WriteVocabulary(Vocabulary vocabulary, bool byte_level,
                      std::vector<GgufKv>& kvs) {
   std::vector<int32_t> types;
@@ -224,7 +243,6 @@ std::vector<GgufKv> GgufConfigKvs(const DecoderConfig& config) {
   std::vector<GgufKv> kvs = {
       {"general.architecture", std::string(architecture)},
       {"general.type", std::string("model")}};
-  if (!config.name.empty()) kvs.push_back({"general.name", config.name});
   for (GgufKv& kv : out.Take()) kvs.push_back(std::move(kv));
   return kvs;
 }
@@ -245,8 +263,11 @@ absl::StatusOr<std::vector<GgufKv>> GgufTokenizerKvs(
   const bool byte_level = !files.spm && IsByteLevel(*files.json);
   auto vocabulary = VocabularyOf(files, rows);
   if (!vocabulary.ok()) return Annotate(vocabulary.status(), "tokenizer");
-  std::vector<GgufKv> kvs = {
-      {"tokenizer.ggml.model", std::string(byte_level ? "gpt2" : "llama")}};
+  std::vector<GgufKv> kvs;
+  std::string name = NameOf(config, *vocabulary);
+  if (!name.empty()) kvs.push_back({"general.name", std::move(name)});
+  kvs.push_back(
+      {"tokenizer.ggml.model", std::string(byte_level ? "gpt2" : "llama")});
   std::string pre = "default";
   if (byte_level) {
     QUANT_ASSIGN_OR_RETURN(pre, PreNameOf(files));

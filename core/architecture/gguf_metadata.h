@@ -16,7 +16,8 @@ namespace quant {
 // general.* and <architecture>.*, without what depends on the file's type.
 std::vector<GgufKv> GgufConfigKvs(const DecoderConfig& config);
 
-// tokenizer.*, for an embedding of `rows` rows. DATA_LOSS MODEL_MALFORMED for
+// tokenizer.*, for an embedding of `rows` rows, and general.name, by which
+// loaders judge some tokens. DATA_LOSS MODEL_MALFORMED for
 // files that contradict it or themselves; INVALID_ARGUMENT UNSUPPORTED for
 // tokenizers that loaders don't have; FAILED_PRECONDITION SOURCE_MISSING when
 // there is neither tokenizer.json nor tokenizer.model.

@@ -296,6 +296,32 @@ TEST(GgufTokenizerKvs, TheUserMayNameThePreTokenizer) {
   EXPECT_FALSE(TokenizerKvs(texts, 8).ok());
 }
 
+TEST(GgufTokenizerKvs, NamesSayPhi3WhereItsTokensAre) {
+  const std::string others = SpmBytes();
+  const std::string phi = others + SpmPieceBytes("<|endoftext|>", 0, 3);
+  const std::tuple<const char*, const char*, bool, const char*> rows[] = {
+      {"Phi3ForCausalLM", "", true, "Phi-3"},
+      {"Phi3ForCausalLM", "me/chat", true, "chat (Phi-3)"},
+      {"Phi3ForCausalLM", "x/Phi-3-mini", true, "Phi-3-mini"},
+      {"Phi3ForCausalLM", "x/Phi-3-mini", false, ""},
+      {"Phi3ForCausalLM", "x/phi-4", false, "phi-4"},
+      {"LlamaForCausalLM", "x/Phi3-as-llama", true, "Phi3-as-llama"},
+      {"LlamaForCausalLM", "x/Phi3-as-llama", false, ""},
+      {"LlamaForCausalLM", "x/Llama", true, "Llama"},
+      {"LlamaForCausalLM", "", true, ""},
+  };
+  for (const auto& [family, path, has_tokens, name] : rows) {
+    Json config = FakeConfig(family);
+    config["_name_or_path"] = path;
+    const auto kvs =
+        TokenizerKvs({.tokenizer_model = has_tokens ? phi : others}, 8, config);
+    ASSERT_TRUE(kvs.ok()) << kvs.status();
+    const auto found = FindGguf<std::string>(*kvs, "general.name");
+    ASSERT_TRUE(found.ok()) << found.status();
+    EXPECT_EQ(*found == nullptr ? "" : **found, name) << family << " " << path;
+  }
+}
+
 TEST(GgufTokenizerKvs, RefusesContradictions) {
   const std::string json = FakeTokenizerJson();
   EXPECT_EQ(GetReason(TokenizerKvs({}, 8).status()), Reason::kSourceMissing);

@@ -143,6 +143,7 @@ FAMILIES = {
         False,
     ),
     "phi3": (config("Phi3ForCausalLM"), "spm", False),
+    "phi4": (config("Phi3ForCausalLM", sliding_window=None), "llama3", False),
     "phi3-longrope": (
         config(
             "Phi3ForCausalLM",
@@ -282,6 +283,7 @@ def piece(text, score, kind):
 def sentencepiece():
     pieces = [piece("<unk>", 0, 2), piece("<s>", 0, 3), piece("</s>", 0, 3)]
     pieces += [piece(f"<0x{i:02X}>", 0, 6) for i in range(256)]
+    pieces += [piece("<|endoftext|>", 0, 3)]
     left = VOCABULARY - len(pieces)
     pieces += [piece(chr(0x4E00 + i), -float(i), 1) for i in range(left)]
     return b"".join(pieces) + message(2, b"\x18\x02") + message(3, b"\x18\x01")
