@@ -132,7 +132,8 @@ TEST(Knapsack, ThousandsOfSmallInstancesEqualBruteForce) {
   }
 }
 
-// As large as models make them: proven optimal, or as good as that.
+// As large as models make them: proven optimal, or, where the search met its
+// cap on memory, proven to be within a hundred-thousandth of the best.
 TEST(Knapsack, ThousandsOfItemsAreSolvedToTheEnd) {
   std::mt19937 random(3);
   for (int64_t grain : {int64_t{1}, int64_t{65536}}) {
@@ -145,7 +146,7 @@ TEST(Knapsack, ThousandsOfItemsAreSolvedToTheEnd) {
       ASSERT_TRUE(result.has_value());
       EXPECT_LE(result->cost, budget);
       EXPECT_EQ(result->cost, CostOf(items, result->chosen));
-      EXPECT_LE(result->gap, 1e-6 * result->loss) << grain << " " << part;
+      EXPECT_LE(result->gap, 1e-5 * result->loss) << grain << " " << part;
     }
   }
 }
