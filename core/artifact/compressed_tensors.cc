@@ -176,6 +176,14 @@ class CompressedTensors final : public ArtifactFormat {
     return ranges;
   }
 
+  std::vector<uint8_t> FixedBytes(const Codec& codec, const TensorEntry& source,
+                                  int output) const override {
+    if (output != kShape || !IsPacked(codec)) return {};
+    std::vector<uint8_t> bytes(16);
+    StoreShape(source, bytes.data());
+    return bytes;
+  }
+
   void Pack(const Codec& codec, const TensorEntry& source, const CodeTile& tile,
             PackedTile& out) const override {
     out.data.resize(out.ranges.size());
@@ -242,6 +250,11 @@ class CompressedTensors final : public ArtifactFormat {
                       PackedWords(rows, bits) * word_row_bytes});
   }
 
+  static void StoreShape(const TensorEntry& source, uint8_t* bytes) {
+    const int64_t shape[2] = {source.shape[0], source.shape[1]};
+    std::memcpy(bytes, shape, sizeof(shape));
+  }
+
   void FillOutput(const Codec& codec, const TensorEntry& source,
                   const CodeTile& tile, int output, uint8_t* bytes) const {
     const int bits = codec.scheme().bits;
@@ -258,11 +271,8 @@ class CompressedTensors final : public ArtifactFormat {
         }
         return;
       }
-      case kShape: {
-        const int64_t shape[2] = {source.shape[0], source.shape[1]};
-        std::memcpy(bytes, shape, sizeof(shape));
-        return;
-      }
+      case kShape:
+        return StoreShape(source, bytes);
       default:
         if (codec.scheme().granularity == Granularity::kTensor) {
           bytes[0] = static_cast<uint8_t>(tile.zeros[0]);

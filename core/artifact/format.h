@@ -183,6 +183,15 @@ class ArtifactFormat {
                                             int64_t row,
                                             int64_t rows) const = 0;
 
+  // The bytes of an output where they don't depend on weights, else nothing.
+  // They are written before all tiles: they may lie in front of everything, and
+  // a file is hashed from its front.
+  virtual std::vector<uint8_t> FixedBytes(const Codec& codec,
+                                          const TensorEntry& source,
+                                          int output) const {
+    return {};
+  }
+
   // Packs a tile into out.data; out.ranges is set by the caller to TileRanges.
   virtual void Pack(const Codec& codec, const TensorEntry& source,
                     const CodeTile& tile, PackedTile& out) const = 0;

@@ -41,7 +41,7 @@ void OutputFile::MarkWritten(int64_t begin, int64_t end) {
   const auto it = std::upper_bound(
       regions_.begin(), regions_.end(), begin,
       [](int64_t offset, const Region& r) { return offset < r.end; });
-  if (it == regions_.end()) return;
+  if (it == regions_.end() || it->written == it->end) return;
   if (begin == it->written) {
     it->written = end;
   } else {

@@ -40,9 +40,9 @@ class OutputFile {
     return file_.ReadAt(offset, out);
   }
 
-  // Bytes [begin, end) of one tensor are written, each byte once. Where ranges
-  // do not come in ascending order, nothing of the tensor is hashable before
-  // all of it is written.
+  // Bytes [begin, end) of one tensor are written, each byte once (or again,
+  // once all of the tensor is). Where ranges do not come in ascending order,
+  // nothing of the tensor is hashable before all of it is written.
   void MarkWritten(int64_t begin, int64_t end);
 
   // Keeps bytes that were written at `offset`, and that BufferPool::Keep

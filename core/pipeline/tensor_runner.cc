@@ -88,12 +88,35 @@ absl::Status TensorRunner::VerifyResumed() {
 
 absl::Status TensorRunner::Run() {
   Report(/*force=*/true);
+  QUANT_RETURN_IF_ERROR(WriteFixedBytes());
   options_.pool->RunOnAll([this](int) {
     TileWorker worker(model_, buffers_);
     Work(worker);
   });
   if (status_.ok()) Report(/*force=*/true);
   return status_;
+}
+
+absl::Status TensorRunner::WriteFixedBytes() {
+  for (int index = 0; index < static_cast<int>(plan_.order.size()); ++index) {
+    if (journal_.done().count(index) > 0) continue;
+    QUANT_ASSIGN_OR_RETURN(const TensorJob job,
+                           MakeTensorJob(model_, plan_, index));
+    for (size_t i = 0; i < job.tasks.size(); ++i) {
+      const TensorTask& task = job.tasks[i];
+      if (!task.codec) continue;
+      for (size_t o = 0; o < task.plan->outputs.size(); ++o) {
+        const auto bytes = task.format->FixedBytes(*task.codec, *job.source,
+                                                   static_cast<int>(o));
+        if (bytes.empty()) continue;
+        const OutputTensor& output = task.plan->outputs[o];
+        OutputFile& file = files_[i][output.file];
+        QUANT_RETURN_IF_ERROR(file.Write(output.offset, bytes));
+        file.MarkWritten(output.offset, output.offset + output.bytes);
+      }
+    }
+  }
+  return absl::OkStatus();
 }
 
 void TensorRunner::Work(TileWorker& worker) {

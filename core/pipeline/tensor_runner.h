@@ -60,6 +60,8 @@ class TensorRunner {
     OutputFile* file = nullptr;
   };
 
+  // Writes what does not depend on weights.
+  absl::Status WriteFixedBytes();
   void Work(TileWorker& worker);
   absl::Status RunTask(const Task& task, TileWorker& worker);
   // Blocks until there is something to do.

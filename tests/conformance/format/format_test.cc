@@ -179,6 +179,27 @@ TEST_P(FormatConformance, PackingTilesEqualsPackingTheWhole) {
   }
 }
 
+// Fixed bytes are those that tiles give, and are there for every output in
+// front of the weights: else a file could not be hashed before its last tensor.
+TEST_P(FormatConformance, FixedBytesAreThoseOfTheTiles) {
+  std::mt19937 random(8);
+  for (const TensorEntry& source : Sources()) {
+    const CodeTile whole = RandomTile(source.shape[0], source.shape[1], random);
+    const auto bytes =
+        PackAll(*format_, *codec_, source, whole, source.shape[0]);
+    const auto outputs = format_->Outputs(*codec_, source);
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      const auto fixed =
+          format_->FixedBytes(*codec_, source, static_cast<int>(i));
+      if (!fixed.empty()) {
+        EXPECT_EQ(fixed, bytes[i]) << outputs[i].name;
+      } else {
+        EXPECT_NE(outputs[i].dtype, DType::kI64) << outputs[i].name;
+      }
+    }
+  }
+}
+
 TEST_P(FormatConformance, UnpackIsTheInverseOfPack) {
   std::mt19937 random(6);
   for (const TensorEntry& source : Sources()) {
