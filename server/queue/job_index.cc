@@ -138,15 +138,16 @@ bool JobIndex::SetProgress(const std::string& id, const std::string& token,
   return true;
 }
 
-void JobIndex::Overlay(JobRecord& record) {
-  if (record.lease_token.empty()) return;
+bool JobIndex::Overlay(JobRecord& record) {
+  if (record.lease_token.empty()) return true;
   std::lock_guard lock(mutex_);
   for (const auto* leases : {&leases_, &ended_}) {
     auto it = leases->find(record.id);
     if (it == leases->end() || it->second.token != record.lease_token) continue;
     record.progress = it->second.progress;
-    return;
+    return true;
   }
+  return false;
 }
 
 std::vector<std::string> JobIndex::TakeUnwritten() {

@@ -66,8 +66,9 @@ class JobIndex {
   // False when `token` does not hold the job.
   bool SetProgress(const std::string& id, const std::string& token,
                    std::string progress);
-  // Puts the latest progress into a record of a running attempt.
-  void Overlay(JobRecord& record);
+  // Puts the latest progress into a record of a running attempt. False when
+  // that attempt has ended, and durably so: the record is older than that.
+  bool Overlay(JobRecord& record);
   // Jobs with progress that was not written yet; they count as written now.
   std::vector<std::string> TakeUnwritten();
   bool HasUnwritten();

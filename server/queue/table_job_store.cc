@@ -11,6 +11,10 @@
 namespace quant {
 namespace {
 
+// Times a row is read again because its attempt has ended meanwhile. Each needs
+// another attempt to end between two lines of Get.
+constexpr int kMostLooks = 8;
+
 absl::Status Stopped() {
   return MakeError(absl::StatusCode::kUnavailable, Reason::kServerDraining,
                    "queue: it has stopped; try again when the server is back");
@@ -158,13 +162,16 @@ absl::StatusOr<int64_t> TableJobStore::ExpireLeases() {
 
 absl::StatusOr<JobRecord> TableJobStore::Get(const std::string& id) {
   QUANT_RETURN_IF_ERROR(CheckRunning());
-  QUANT_ASSIGN_OR_RETURN(std::optional<JobRecord> job, table_->Get(id));
-  if (!job) {
-    return MakeError(absl::StatusCode::kNotFound, Reason::kJobNotFound,
-                     absl::StrCat("jobs/", id, ": there is no such job"));
+  for (int looks = 1;; ++looks) {
+    QUANT_ASSIGN_OR_RETURN(std::optional<JobRecord> job, table_->Get(id));
+    if (!job) {
+      return MakeError(absl::StatusCode::kNotFound, Reason::kJobNotFound,
+                       absl::StrCat("jobs/", id, ": there is no such job"));
+    }
+    // A row whose attempt has ended since it was read holds old progress; what
+    // ended it is committed, so that the next look sees it.
+    if (index_.Overlay(*job) || looks == kMostLooks) return *std::move(job);
   }
-  index_.Overlay(*job);
-  return *std::move(job);
 }
 
 absl::StatusOr<std::vector<JobRecord>> TableJobStore::List(
@@ -172,7 +179,11 @@ absl::StatusOr<std::vector<JobRecord>> TableJobStore::List(
   QUANT_RETURN_IF_ERROR(CheckRunning());
   if (query.limit <= 0) return std::vector<JobRecord>();
   QUANT_ASSIGN_OR_RETURN(std::vector<JobRecord> jobs, table_->List(query));
-  for (JobRecord& job : jobs) index_.Overlay(job);
+  for (JobRecord& job : jobs) {
+    if (index_.Overlay(job)) continue;
+    absl::StatusOr<JobRecord> now = Get(job.id);
+    if (now.ok()) job = *std::move(now);
+  }
   return jobs;
 }
 
