@@ -1,4 +1,5 @@
-// The compressed-tensors format: pack-, int-, float- and naive-quantized.
+// The compressed-tensors format: pack-, int-, float- and naive-quantized, and
+// FP4 and FP8 with small scales.
 //
 // Per quantized module <m>, weight [O, I], b bits, G scales per row:
 //   pack-quantized    <m>.weight_packed      I32 [O, ceil(I*b/32)]
@@ -9,17 +10,28 @@
 //   int-, float-, naive-quantized
 //                     <m>.weight             I8 or F8_E4M3 [O, I]
 //                     <m>.weight_scale       as above; [1] for one per tensor
+//   nvfp4-pack-quantized
+//                     <m>.weight_packed       U8 [O, I/2], low nibble first
+//                     <m>.weight_scale        F8_E4M3 [O, I/16]
+//                     <m>.weight_global_scale F32 [1], the divisor of all
+//                     scales
+//   mxfp4-pack-quantized
+//                     <m>.weight_packed       U8 [O, I/2], low nibble first
+//                     <m>.weight_scale        U8 [O, I/32]: exponent + 127
+//   mxfp8-quantized   <m>.weight              F8_E4M3 [O, I]
+//                     <m>.weight_scale        U8 [O, I/32]: exponent + 127
 // Source: the format's reference implementation, version 0.18 (dense packing of
 // 3, 5, 6 and 7 bits since 0.17).
 #include <algorithm>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "core/artifact/ct_config.h"
 #include "core/artifact/format.h"
+#include "core/artifact/output_bytes.h"
 #include "core/base/checked_math.h"
 #include "core/base/error.h"
+#include "core/kernels/nibbles.h"
 #include "core/kernels/pack.h"
 #include "core/tensor/float_formats.h"
 
@@ -27,24 +39,32 @@ namespace quant {
 namespace {
 
 // Order of the outputs of one module.
-enum Output { kWeight = 0, kScale = 1, kShape = 2, kZeroPoint = 3 };
-
-int64_t ElementBytes(DType dtype) { return DTypeBits(dtype) / 8; }
+enum Output {
+  kWeight = 0,
+  kScale = 1,
+  kShape = 2,        // of packed integers
+  kGlobalScale = 2,  // of NVFP4
+  kZeroPoint = 3,
+  kOutputs = 4
+};
 
 DType ScaleTypeOf(DType source) {
   return source == DType::kF64 ? DType::kF32 : source;
 }
 
-bool IsPacked(const Codec& codec) {
-  return CtFormatOf(codec.scheme()) == kPackQuantized;
+DType StoredScale(const Scheme& scheme, DType source) {
+  switch (scheme.scales) {
+    case ScaleKind::kE4M3:
+      return DType::kF8E4M3;
+    case ScaleKind::kE8M0:
+      return DType::kU8;
+    default:
+      return ScaleTypeOf(source);
+  }
 }
 
-OutputTensor Tensor(std::string name, DType dtype, Shape shape) {
-  const int64_t bytes = *TensorBytes(dtype, shape);
-  return {.name = std::move(name),
-          .dtype = dtype,
-          .shape = std::move(shape),
-          .bytes = bytes};
+bool IsPacked(const Codec& codec) {
+  return CtFormatOf(codec.scheme()) == kPackQuantized;
 }
 
 Shape ScaleShape(const Codec& codec, const Shape& shape) {
@@ -52,35 +72,14 @@ Shape ScaleShape(const Codec& codec, const Shape& shape) {
   return {codec.grid_rows(shape[0]), codec.grid_cols(shape[1])};
 }
 
-void StoreScale(float scale, DType type, uint8_t* out) {
-  if (type == DType::kF32) {
-    std::memcpy(out, &scale, 4);
-    return;
-  }
-  const uint16_t bits =
-      type == DType::kF16 ? F32ToF16(scale) : F32ToBf16(scale);
-  std::memcpy(out, &bits, 2);
-}
-
-float LoadScale(const uint8_t* bytes, DType type) {
-  if (type == DType::kF32) {
-    float scale;
-    std::memcpy(&scale, bytes, 4);
-    return scale;
-  }
-  uint16_t bits;
-  std::memcpy(&bits, bytes, 2);
-  return type == DType::kF16 ? F16ToF32(bits) : Bf16ToF32(bits);
-}
-
 // Packed along the outputs; a single one is stored as it is, because that is
 // what the reference reads.
 OutputTensor ZeroPoint(const Codec& codec, std::string name,
                        const Shape& scale_shape) {
   if (codec.scheme().granularity == Granularity::kTensor) {
-    return Tensor(std::move(name), DType::kI8, {1});
+    return MakeOutput(std::move(name), DType::kI8, {1});
   }
-  return Tensor(
+  return MakeOutput(
       std::move(name), DType::kI32,
       {PackedWords(scale_shape[0], codec.scheme().bits), scale_shape[1]});
 }
@@ -122,24 +121,37 @@ class CompressedTensors final : public ArtifactFormat {
 
   std::vector<OutputTensor> Outputs(const Codec& codec,
                                     const TensorEntry& source) const override {
-    const std::string module(absl::StripSuffix(source.name, ".weight"));
+    const Scheme& scheme = codec.scheme();
+    const std::string module = ModuleOf(source);
     const int64_t out = source.shape[0], in = source.shape[1];
     const Shape scale_shape = ScaleShape(codec, source.shape);
-    std::vector<OutputTensor> outputs(2);
-    outputs[kScale] = Tensor(absl::StrCat(module, ".weight_scale"),
-                             ScaleType(source.dtype), scale_shape);
-    if (!IsPacked(codec)) {
-      const bool integer = codec.scheme().type == NumberType::kInt;
-      outputs[kWeight] =
-          Tensor(absl::StrCat(module, ".weight"),
-                 integer ? DType::kI8 : DType::kF8E4M3, source.shape);
+    const std::string scale = absl::StrCat(module, ".weight_scale");
+    if (scheme.is_table()) {
+      std::vector<OutputTensor> outputs = {
+          MakeOutput(absl::StrCat(module, ".weight_packed"), DType::kU8,
+                     {out, in / 2}),
+          MakeOutput(scale, StoredScale(scheme, source.dtype), scale_shape)};
+      if (scheme.scales == ScaleKind::kE4M3) {
+        outputs.push_back(MakeOutput(
+            absl::StrCat(module, ".weight_global_scale"), DType::kF32, {1}));
+      }
       return outputs;
     }
-    const int bits = codec.scheme().bits;
-    outputs[kWeight] = Tensor(absl::StrCat(module, ".weight_packed"),
-                              DType::kI32, {out, PackedWords(in, bits)});
+    std::vector<OutputTensor> outputs(2);
+    outputs[kScale] =
+        MakeOutput(scale, StoredScale(scheme, source.dtype), scale_shape);
+    if (!IsPacked(codec)) {
+      const bool integer = scheme.type == NumberType::kInt;
+      outputs[kWeight] =
+          MakeOutput(absl::StrCat(module, ".weight"),
+                     integer ? DType::kI8 : DType::kF8E4M3, source.shape);
+      return outputs;
+    }
+    outputs[kWeight] =
+        MakeOutput(absl::StrCat(module, ".weight_packed"), DType::kI32,
+                   {out, PackedWords(in, scheme.bits)});
     outputs.push_back(
-        Tensor(absl::StrCat(module, ".weight_shape"), DType::kI64, {2}));
+        MakeOutput(absl::StrCat(module, ".weight_shape"), DType::kI64, {2}));
     if (codec.has_zeros()) {
       outputs.push_back(ZeroPoint(
           codec, absl::StrCat(module, ".weight_zero_point"), scale_shape));
@@ -157,18 +169,23 @@ class CompressedTensors final : public ArtifactFormat {
                                     int64_t rows) const override {
     const int64_t in = source.shape[1];
     const bool packed = IsPacked(codec);
-    const int bits = codec.scheme().bits;
-    const int64_t row_bytes = packed ? 4 * PackedWords(in, bits) : in;
+    const Scheme& scheme = codec.scheme();
+    const int64_t row_bytes = packed ? 4 * PackedWords(in, scheme.bits)
+                              : scheme.is_table() ? in / 2
+                                                  : in;
     std::vector<ByteRange> ranges = {
         {kWeight, row * row_bytes, rows * row_bytes}};
     const bool per_tensor = codec.scheme().granularity == Granularity::kTensor;
     const int64_t scale_bytes =
-        codec.grid_cols(in) * ElementBytes(ScaleType(source.dtype));
+        codec.grid_cols(in) * ElementBytes(StoredScale(scheme, source.dtype));
     if (!per_tensor) {
       ranges.push_back({kScale, codec.grid_rows(row) * scale_bytes,
                         codec.grid_rows(rows) * scale_bytes});
     } else if (row == 0) {
       ranges.push_back({kScale, 0, scale_bytes});
+    }
+    if (scheme.scales == ScaleKind::kE4M3 && row == 0) {
+      ranges.push_back({kGlobalScale, 0, 4});
     }
     if (!packed) return ranges;
     if (row == 0) ranges.push_back({kShape, 0, 16});
@@ -186,49 +203,70 @@ class CompressedTensors final : public ArtifactFormat {
 
   void Pack(const Codec& codec, const TensorEntry& source, const CodeTile& tile,
             PackedTile& out) const override {
-    out.data.resize(out.ranges.size());
-    out.scratch.resize(4);
-    for (size_t i = 0; i < out.ranges.size(); ++i) {
-      const ByteRange& range = out.ranges[i];
-      if (range.output == kWeight && !IsPacked(codec)) {
-        out.data[i] = absl::MakeConstSpan(tile.codes);
-        continue;
-      }
-      std::vector<uint8_t>& bytes = out.scratch[range.output];
-      bytes.resize(range.bytes);
-      FillOutput(codec, source, tile, range.output, bytes.data());
-      out.data[i] = absl::MakeConstSpan(bytes);
+    PieceWriter pieces(kOutputs, out);
+    const bool as_it_is = !IsPacked(codec) && !codec.scheme().is_table();
+    if (!as_it_is) PackWeight(codec, tile, pieces.Buffer(kWeight));
+    if (pieces.Has(kScale)) PackScales(codec, source, tile, pieces);
+    if (pieces.Has(kShape) && IsPacked(codec)) {
+      StoreShape(source, pieces.Buffer(kShape));
     }
+    if (pieces.Has(kGlobalScale) && !IsPacked(codec)) {
+      StoreFloat(tile.tensor_scale, DType::kF32, pieces.Buffer(kGlobalScale));
+    }
+    if (pieces.Has(kZeroPoint)) {
+      uint8_t* bytes = pieces.Buffer(kZeroPoint);
+      if (codec.scheme().granularity == Granularity::kTensor) {
+        bytes[0] = static_cast<uint8_t>(tile.zeros[0]);
+      } else {
+        PackColumns(tile.zeros.data(), codec.grid_rows(tile.rows),
+                    codec.grid_cols(tile.cols), codec.scheme().bits, bytes);
+      }
+    }
+    pieces.Finish();
+    if (as_it_is) out.data[kWeight] = absl::MakeConstSpan(tile.codes);
   }
 
-  absl::Status Unpack(const Codec& codec, const TensorEntry& source,
-                      absl::Span<const absl::Span<const uint8_t>> bytes,
-                      CodeTile& out) const override {
-    const int64_t rows = source.shape[0], cols = source.shape[1];
-    const int bits = codec.scheme().bits;
-    out.rows = rows;
-    out.cols = cols;
-    out.codes.resize(rows * cols);
-    if (IsPacked(codec)) {
-      UnpackRows(bytes[kWeight].data(), rows, cols, bits,
-                 reinterpret_cast<int8_t*>(out.codes.data()));
+  absl::Status UnpackTile(const Codec& codec, const TensorEntry& source,
+                          const PackedTile& tile,
+                          CodeTile& out) const override {
+    UnpackWeight(codec, JoinPieces(tile, kWeight), out);
+    if (codec.scheme().scales == ScaleKind::kE4M3) {
+      out.tensor_scale =
+          LoadFloat(JoinPieces(tile, kGlobalScale).data(), DType::kF32);
+    }
+    const std::vector<uint8_t> scales = JoinPieces(tile, kScale);
+    switch (codec.scheme().scales) {
+      case ScaleKind::kE4M3:
+        out.scales.resize(scales.size());
+        for (size_t i = 0; i < scales.size(); ++i) {
+          out.scales[i] = E4m3ToF32(scales[i]) / out.tensor_scale;
+        }
+        break;
+      case ScaleKind::kE8M0:
+        out.scales.resize(scales.size());
+        for (size_t i = 0; i < scales.size(); ++i) {
+          out.scales[i] = E8m0ToF32(scales[i]);
+        }
+        break;
+      default:
+        out.scales = LoadFloats(scales, ScaleType(source.dtype));
+    }
+    out.zeros.clear();
+    if (!codec.has_zeros()) return absl::OkStatus();
+    const std::vector<uint8_t> zeros = JoinPieces(tile, kZeroPoint);
+    out.zeros.resize(out.scales.size());
+    if (codec.scheme().granularity == Granularity::kTensor) {
+      out.zeros[0] = static_cast<int8_t>(zeros[0]);
     } else {
-      std::memcpy(out.codes.data(), bytes[kWeight].data(), rows * cols);
-    }
-    const DType type = ScaleType(source.dtype);
-    out.scales.resize(codec.grid_rows(rows) * codec.grid_cols(cols));
-    for (size_t i = 0; i < out.scales.size(); ++i) {
-      out.scales[i] =
-          LoadScale(bytes[kScale].data() + i * ElementBytes(type), type);
-    }
-    out.zeros.resize(codec.has_zeros() ? out.scales.size() : 0);
-    if (codec.has_zeros() && bytes[kZeroPoint].size() == 1) {
-      out.zeros[0] = static_cast<int8_t>(bytes[kZeroPoint][0]);
-    } else if (codec.has_zeros()) {
-      UnpackColumns(bytes[kZeroPoint].data(), codec.grid_rows(rows),
-                    codec.grid_cols(cols), bits, out.zeros.data());
+      UnpackColumns(zeros.data(), codec.grid_rows(out.rows),
+                    codec.grid_cols(out.cols), codec.scheme().bits,
+                    out.zeros.data());
     }
     return absl::OkStatus();
+  }
+
+  bool SharesTensorScale(const Scheme& scheme) const override {
+    return scheme.scales == ScaleKind::kE4M3;
   }
 
   absl::StatusOr<std::string> Config(
@@ -255,31 +293,47 @@ class CompressedTensors final : public ArtifactFormat {
     std::memcpy(bytes, shape, sizeof(shape));
   }
 
-  void FillOutput(const Codec& codec, const TensorEntry& source,
-                  const CodeTile& tile, int output, uint8_t* bytes) const {
-    const int bits = codec.scheme().bits;
-    switch (output) {
-      case kWeight:
-        PackRows(reinterpret_cast<const int8_t*>(tile.codes.data()), tile.rows,
-                 tile.cols, bits, bytes);
-        return;
-      case kScale: {
-        const DType type = ScaleType(source.dtype);
+  static void PackWeight(const Codec& codec, const CodeTile& tile,
+                         uint8_t* bytes) {
+    if (codec.scheme().is_table()) {
+      PackPairs(tile.codes.data(), tile.rows * tile.cols,
+                NibbleOrder::kLowFirst, bytes);
+    } else {
+      PackRows(reinterpret_cast<const int8_t*>(tile.codes.data()), tile.rows,
+               tile.cols, codec.scheme().bits, bytes);
+    }
+  }
+
+  static void UnpackWeight(const Codec& codec,
+                           const std::vector<uint8_t>& bytes, CodeTile& out) {
+    const int64_t count = out.rows * out.cols;
+    out.codes.resize(count);
+    if (codec.scheme().is_table()) {
+      UnpackPairs(bytes.data(), count, NibbleOrder::kLowFirst,
+                  out.codes.data());
+    } else if (IsPacked(codec)) {
+      UnpackRows(bytes.data(), out.rows, out.cols, codec.scheme().bits,
+                 reinterpret_cast<int8_t*>(out.codes.data()));
+    } else {
+      std::memcpy(out.codes.data(), bytes.data(), count);
+    }
+  }
+
+  void PackScales(const Codec& codec, const TensorEntry& source,
+                  const CodeTile& tile, PieceWriter& pieces) const {
+    uint8_t* bytes = pieces.Buffer(kScale);
+    switch (codec.scheme().scales) {
+      case ScaleKind::kE4M3:
         for (float scale : tile.scales) {
-          StoreScale(scale, type, bytes);
-          bytes += ElementBytes(type);
+          // Off by two roundings, far from the next code.
+          *bytes++ = F32ToE4m3(scale * tile.tensor_scale);
         }
         return;
-      }
-      case kShape:
-        return StoreShape(source, bytes);
+      case ScaleKind::kE8M0:
+        for (float scale : tile.scales) *bytes++ = F32ToE8m0(scale);
+        return;
       default:
-        if (codec.scheme().granularity == Granularity::kTensor) {
-          bytes[0] = static_cast<uint8_t>(tile.zeros[0]);
-          return;
-        }
-        PackColumns(tile.zeros.data(), codec.grid_rows(tile.rows),
-                    codec.grid_cols(tile.cols), bits, bytes);
+        StoreFloats(tile.scales, ScaleType(source.dtype), bytes);
     }
   }
 };

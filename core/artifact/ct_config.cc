@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/artifact/config_json.h"
+#include "core/artifact/module_lists.h"
 #include "core/base/error.h"
 #include "core/base/status_macros.h"
 
@@ -32,7 +33,15 @@ OrderedJson WeightArgs(const Scheme& scheme) {
   args["num_bits"] = scheme.bits;
   args["observer"] = "minmax";
   args["observer_kwargs"] = OrderedJson::object();
-  args["strategy"] = std::string(Strategy(scheme.granularity));
+  // Readers of before these scales refuse the key.
+  if (scheme.scales == ScaleKind::kE4M3) {
+    args["scale_dtype"] = "torch.float8_e4m3fn";
+  } else if (scheme.scales == ScaleKind::kE8M0) {
+    args["scale_dtype"] = "torch.uint8";
+  }
+  args["strategy"] = scheme.scales == ScaleKind::kE4M3
+                         ? "tensor_group"
+                         : std::string(Strategy(scheme.granularity));
   args["symmetric"] = scheme.symmetric;
   args["type"] = scheme.type == NumberType::kInt ? "int" : "float";
   return args;
@@ -62,13 +71,6 @@ struct Group {
   Scheme scheme;
   std::vector<const TensorRole*> modules;
 };
-
-// The same numbers on disk, whatever the preset's name.
-bool SameNumbers(Scheme a, Scheme b) {
-  a.name.clear();
-  b.name.clear();
-  return a == b;
-}
 
 std::vector<Group> GroupByScheme(const std::vector<QuantizedModule>& modules) {
   std::vector<Group> groups;
@@ -132,6 +134,10 @@ OrderedJson ConfigGroups(const std::vector<Group>& groups, bool mixed) {
 }  // namespace
 
 absl::string_view CtFormatOf(const Scheme& scheme) {
+  if (scheme.scales == ScaleKind::kE4M3) return kNvfp4Quantized;
+  if (scheme.scales == ScaleKind::kE8M0) {
+    return scheme.is_table() ? kMxfp4Quantized : kMxfp8Quantized;
+  }
   const bool activations = scheme.activations != Activations::kNone;
   if (scheme.type == NumberType::kInt) {
     return activations ? kIntQuantized : kPackQuantized;
@@ -152,6 +158,14 @@ absl::Status CheckCtScheme(const Scheme& scheme) {
   if (scheme.has_inner_scales()) {
     return refuse("it is a block type of GGUF; use format \"gguf\"");
   }
+  if (scheme.type == NumberType::kNF4 || scheme.type == NumberType::kBnbFp4 ||
+      scheme.scales == ScaleKind::kRowMax127) {
+    return refuse(
+        "use format \"bitsandbytes\"; the nearest here are NVFP4A16 "
+        "and W8A16");
+  }
+  const bool small_scales = scheme.scales != ScaleKind::kFloat;
+  if (small_scales) return absl::OkStatus();
   if (scheme.type == NumberType::kF8E5M2) {
     return refuse("no loader reads E5M2 weights; the nearest is FP8_DYNAMIC");
   }

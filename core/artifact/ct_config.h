@@ -16,10 +16,14 @@ inline constexpr absl::string_view kPackQuantized = "pack-quantized";
 inline constexpr absl::string_view kIntQuantized = "int-quantized";
 inline constexpr absl::string_view kFloatQuantized = "float-quantized";
 inline constexpr absl::string_view kNaiveQuantized = "naive-quantized";
+inline constexpr absl::string_view kNvfp4Quantized = "nvfp4-pack-quantized";
+inline constexpr absl::string_view kMxfp4Quantized = "mxfp4-pack-quantized";
+inline constexpr absl::string_view kMxfp8Quantized = "mxfp8-quantized";
 
 // The format string, by the reference's priority: int with quantized
 // activations -> int-quantized, int -> pack-quantized, FP8 with quantized
-// activations -> float-quantized, FP8 -> naive-quantized.
+// activations -> float-quantized, FP8 -> naive-quantized; FP4 and powers of two
+// as scales have formats of their own.
 absl::string_view CtFormatOf(const Scheme& scheme);
 
 // INVALID_ARGUMENT UNSUPPORTED for schemes that no reader of the format takes.

@@ -107,6 +107,11 @@ class Safetensors final : public DenseFormat {
 
 class Dequantized final : public DenseFormat {
  public:
+  // As in the files that it stands for.
+  bool SharesTensorScale(const Scheme& scheme) const override {
+    return scheme.scales == ScaleKind::kE4M3;
+  }
+
   absl::Status CheckScheme(const Scheme& scheme) const override {
     return absl::OkStatus();
   }

@@ -1,5 +1,6 @@
 #include "core/artifact/format.h"
 
+#include "core/base/error.h"
 #include "core/base/names.h"
 
 namespace quant {
@@ -8,6 +9,30 @@ namespace quant {
   const ArtifactFormat& factory();
 #include "core/artifact/formats.def"
 #undef QUANT_FORMAT
+
+absl::Status ArtifactFormat::Unpack(
+    const Codec& codec, const TensorEntry& source,
+    absl::Span<const absl::Span<const uint8_t>> bytes, CodeTile& out) const {
+  PackedTile tile;
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    tile.ranges.push_back({.output = static_cast<int>(i),
+                           .offset = 0,
+                           .bytes = static_cast<int64_t>(bytes[i].size())});
+    tile.data.push_back(bytes[i]);
+  }
+  out.first_row = 0;
+  out.cols = source.shape.back();
+  out.rows = *NumElements(source.shape) / out.cols;
+  return UnpackTile(codec, source, tile, out);
+}
+
+absl::Status ArtifactFormat::UnpackTile(const Codec& codec,
+                                        const TensorEntry& source,
+                                        const PackedTile& tile,
+                                        CodeTile& out) const {
+  return MakeError(absl::StatusCode::kUnimplemented, Reason::kUnimplemented,
+                   "this format's files are not read back as codes");
+}
 
 std::vector<FormatInfo> Formats() {
   return {

@@ -176,6 +176,11 @@ class ArtifactFormat {
   // Tiles of rows must begin at multiples of this.
   virtual int64_t RowMultiple(const Codec& codec) const = 0;
 
+  // Where readers may begin: rows whose bytes can be told from those of others.
+  virtual int64_t ReadMultiple(const Codec& codec) const {
+    return RowMultiple(codec);
+  }
+
   // Which bytes the rows [row, row + rows) become. Together the tiles of a
   // tensor fill all its outputs exactly.
   virtual std::vector<ByteRange> TileRanges(const Codec& codec,
@@ -196,17 +201,34 @@ class ArtifactFormat {
   virtual void Pack(const Codec& codec, const TensorEntry& source,
                     const CodeTile& tile, PackedTile& out) const = 0;
 
+  // Whether the tensor scale is that of all parts of a merged module (loaders
+  // keep one): it is then found over all of them before any is encoded.
+  virtual bool SharesTensorScale(const Scheme& scheme) const { return false; }
+
   // The inverse of Pack for whole tensors, for verification: `bytes` holds the
-  // output tensors' contents.
+  // output tensors' contents. By default UnpackTile of all rows.
   virtual absl::Status Unpack(const Codec& codec, const TensorEntry& source,
                               absl::Span<const absl::Span<const uint8_t>> bytes,
-                              CodeTile& out) const = 0;
+                              CodeTile& out) const;
+
+  // The inverse of Pack for rows [out.first_row, out.first_row + out.rows):
+  // `tile` holds their TileRanges with bytes, and every output that has none
+  // there (one for the whole tensor) as a whole. The bytes come from outside:
+  // DATA_LOSS when they can't be. UNIMPLEMENTED for formats without codes.
+  virtual absl::Status UnpackTile(const Codec& codec, const TensorEntry& source,
+                                  const PackedTile& tile, CodeTile& out) const;
 
   // config.json of the artifact: the source's, with what loaders need. Empty:
   // the artifact has none.
   virtual absl::StatusOr<std::string> Config(
       absl::string_view source_config,
       const std::vector<QuantizedModule>& modules) const = 0;
+
+  // Further text files (quantize_config.json).
+  virtual absl::StatusOr<std::vector<TextFile>> MoreTexts(
+      const std::vector<QuantizedModule>& modules) const {
+    return std::vector<TextFile>();
+  }
 };
 
 struct FormatInfo {

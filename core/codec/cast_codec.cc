@@ -18,7 +18,7 @@ class CastCodec final : public Codec {
     return scheme().type == NumberType::kF32 ? 4 : 2;
   }
 
-  ScaleZero FromRange(float lo, float hi, DType scale_type) const override {
+  ScaleZero FromRange(float lo, float hi, ScaleType scale_type) const override {
     return {};
   }
 

@@ -15,11 +15,39 @@ namespace quant {
 
 namespace {
 
+// Types and scales that only go with some granularities.
+std::string WhyNoGrid(const Scheme& scheme) {
+  const bool group = scheme.granularity == Granularity::kGroup;
+  const auto fixed = [&](int64_t size) {
+    return group && scheme.group_size == size
+               ? std::string()
+               : absl::StrCat("is defined for groups of ", size);
+  };
+  switch (scheme.scales) {
+    case ScaleKind::kE4M3:
+      return fixed(16);
+    case ScaleKind::kE8M0:
+      return fixed(32);
+    case ScaleKind::kRowMax127:
+      return scheme.granularity == Granularity::kChannel && scheme.symmetric
+                 ? ""
+                 : "is defined for one scale per row, symmetric";
+    default:
+      break;
+  }
+  return scheme.is_table() && !group
+             ? "is defined for groups (blocks) along the inputs"
+             : "";
+}
+
 absl::Status CheckScheme(const Scheme& scheme) {
   if (scheme.has_inner_scales() != (scheme.type == NumberType::kGgml)) {
     return InvalidSpec(absl::StrCat("scheme \"", scheme.name,
                                     "\": scales lie inside its blocks; group "
                                     "size and symmetry can't be chosen"));
+  }
+  if (const std::string why = WhyNoGrid(scheme); !why.empty()) {
+    return InvalidSpec(absl::StrCat("scheme \"", scheme.name, "\": ", why));
   }
   if (scheme.type == NumberType::kInt && (scheme.bits < 2 || scheme.bits > 8)) {
     return InvalidSpec(
@@ -77,12 +105,19 @@ int64_t Codec::group(int64_t cols) const {
   }
 }
 
-int64_t Codec::row_multiple() const {
+int64_t Codec::cell_rows() const {
   return scheme_.granularity == Granularity::kBlock ? scheme_.block_rows : 1;
 }
 
+int64_t Codec::row_multiple() const {
+  // That many rows have whole sets of nested scales, whatever their length.
+  if (scheme_.scales == ScaleKind::kNested) return kNestedScales;
+  return cell_rows();
+}
+
 void Codec::FromRanges(const float* lo, const float* hi, int64_t n,
-                       DType scale_type, float* scales, int8_t* zeros) const {
+                       ScaleType scale_type, float* scales,
+                       int8_t* zeros) const {
   for (int64_t i = 0; i < n; ++i) {
     const ScaleZero found = FromRange(lo[i], hi[i], scale_type);
     scales[i] = found.scale;

@@ -24,6 +24,19 @@ struct ScaleZero {
   int8_t zero = 0;
 };
 
+// Scales that share a nested scale; bitsandbytes' default.
+inline constexpr int64_t kNestedScales = 256;
+
+// What scales are rounded to: the type that the format stores, and for schemes
+// with a tensor scale (Scheme::has_tensor_scale) that one.
+struct ScaleType {
+  ScaleType(DType type, float tensor = 1)  // NOLINT: most are just a type
+      : dtype(type), tensor_scale(tensor) {}
+
+  DType dtype = DType::kF32;
+  float tensor_scale = 1;
+};
+
 // One row's scales.
 struct RowScales {
   int64_t group = 0;              // elements per scale along the row
@@ -45,6 +58,14 @@ struct CodeTile {
   std::vector<uint8_t> codes;  // [R, row_bytes]
   std::vector<float> scales;   // [grid rows, G]
   std::vector<int8_t> zeros;   // the same, or empty when symmetric
+  float tensor_scale = 1;      // of schemes that have one
+  // ScaleKind::kNested: codes of the scales [as scales], and the scale of each
+  // kNestedScales of them.
+  std::vector<uint8_t> scale_codes;
+  std::vector<float> nested_scales;
+  // Group of each column [I], where groups are not consecutive columns; only
+  // read from files, else empty.
+  std::vector<int32_t> column_groups;
 };
 
 class Codec {
@@ -60,7 +81,10 @@ class Codec {
   int64_t grid_cols(int64_t cols) const;
   // Elements along a row that share a scale.
   int64_t group(int64_t cols) const;
-  // Rows that share scales and must be encoded together; 1 or block_rows.
+  // Rows that share one scale: 1, or those of a block.
+  int64_t cell_rows() const;
+  // Tiles begin at multiples of this: rows that share scales, or what scales
+  // are made of, are encoded together.
   int64_t row_multiple() const;
 
   // Bytes of one code: 1, or 2 and 4 for casts. Not for blocks.
@@ -75,10 +99,24 @@ class Codec {
   // The scale that covers [lo, hi] (0 is included by force), rounded upwards
   // to `scale_type` (F16, BF16 or F32) so that it still covers; 1 for an empty
   // range. Then codes are at most half a step off.
-  virtual ScaleZero FromRange(float lo, float hi, DType scale_type) const = 0;
+  virtual ScaleZero FromRange(float lo, float hi,
+                              ScaleType scale_type) const = 0;
   // The same of n ranges. `zeros` is null without zero points.
   virtual void FromRanges(const float* lo, const float* hi, int64_t n,
-                          DType scale_type, float* scales, int8_t* zeros) const;
+                          ScaleType scale_type, float* scales,
+                          int8_t* zeros) const;
+
+  // Of schemes with a tensor scale, from the range of the whole tensor (what
+  // is encoded together) and the mean of its scales by FromRange with a tensor
+  // scale of 1. 1 for all others.
+  virtual float TensorScale(float lo, float hi, double mean_scale) const {
+    return 1;
+  }
+  // Replaces the scales of a tile by those that loaders will reconstruct. After
+  // all of them are chosen, before rows are encoded.
+  virtual void StoreScales(ScaleType scale_type, CodeTile& tile) const {
+    tile.tensor_scale = scale_type.tensor_scale;
+  }
 
   // x [I] finite -> codes [row_bytes], and adds the row to `sums`.
   virtual void EncodeRow(const float* x, int64_t cols, const RowScales& scales,

@@ -5,10 +5,9 @@
 // Specification for the codes. The stored scale is rounded upwards, so nothing
 // saturates; the error is at most half the distance to the neighbouring code.
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
 #include "core/codec/codec.h"
+#include "core/codec/scale_grid.h"
 #include "core/kernels/fp8_codes.h"
 
 namespace quant {
@@ -21,16 +20,12 @@ class Fp8Codec final : public Codec {
         kind_(scheme.type == NumberType::kF8E4M3 ? Fp8Kind::kE4M3
                                                  : Fp8Kind::kE5M2) {}
 
-  ScaleZero FromRange(float lo, float hi, DType scale_type) const override {
-    const float largest = std::max({-lo, hi, 0.0f});
-    if (largest == 0) return {};
-    const double exact =
-        static_cast<double>(largest) / (kind_ == Fp8Kind::kE4M3 ? 448 : 57344);
-    float scale = static_cast<float>(exact);
-    if (static_cast<double>(scale) < exact) {
-      scale = std::nextafter(scale, std::numeric_limits<float>::infinity());
-    }
-    return {.scale = RoundScaleUp(scale, scale_type)};
+  ScaleZero FromRange(float lo, float hi, ScaleType scale_type) const override {
+    return {.scale = ScaleOnGrid(
+                scheme().scales,
+                {.largest = std::max({-lo, hi, 0.0f}),
+                 .greatest_code = kind_ == Fp8Kind::kE4M3 ? 448.0f : 57344.0f},
+                scale_type)};
   }
 
   void EncodeRow(const float* x, int64_t cols, const RowScales& scales,

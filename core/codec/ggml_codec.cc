@@ -24,7 +24,7 @@ class GgmlCodec final : public Codec {
     return cols / info_.block_elems * info_.block_bytes;
   }
 
-  ScaleZero FromRange(float lo, float hi, DType scale_type) const override {
+  ScaleZero FromRange(float lo, float hi, ScaleType scale_type) const override {
     return {};
   }
 

@@ -25,12 +25,20 @@ class IntCodec final : public Codec {
  public:
   explicit IntCodec(const Scheme& scheme)
       : Codec(scheme),
-        q_min_(-(1 << (scheme.bits - 1))),
+        // LLM.int8() does not use -128.
+        q_min_(-(1 << (scheme.bits - 1)) +
+               (scheme.scales == ScaleKind::kRowMax127 ? 1 : 0)),
         q_max_((1 << (scheme.bits - 1)) - 1) {}
 
   bool has_zeros() const override { return !scheme().symmetric; }
 
-  ScaleZero FromRange(float lo, float hi, DType scale_type) const override {
+  ScaleZero FromRange(float lo, float hi, ScaleType scale_type) const override {
+    if (of_row_maxima()) {
+      const float largest = std::max({-lo, hi, 0.0f});
+      // In F32, as loaders divide the stored maximum.
+      const float scale = largest / 127;
+      return {.scale = largest == 0 ? 1.0f : std::max(scale, 0x1p-149f)};
+    }
     lo = std::min(lo, 0.0f);
     hi = std::max(hi, 0.0f);
     const double steps = q_max_ - q_min_;
@@ -40,7 +48,8 @@ class IntCodec final : public Codec {
             ? 2.0 * std::max(-static_cast<double>(lo), static_cast<double>(hi))
             : static_cast<double>(hi) - lo;
     if (width == 0) return {};
-    const float scale = RoundScaleUp(RoundedUp(width / steps), scale_type);
+    const float scale =
+        RoundScaleUp(RoundedUp(width / steps), scale_type.dtype);
     if (scheme().symmetric) return {.scale = scale};
     const double zero =
         std::nearbyint(q_min_ - static_cast<double>(lo) / scale);
@@ -49,12 +58,17 @@ class IntCodec final : public Codec {
         .zero = static_cast<int8_t>(std::clamp<double>(zero, q_min_, q_max_))};
   }
 
-  void FromRanges(const float* lo, const float* hi, int64_t n, DType scale_type,
-                  float* scales, int8_t* zeros) const override {
+  void FromRanges(const float* lo, const float* hi, int64_t n,
+                  ScaleType scale_type, float* scales,
+                  int8_t* zeros) const override {
+    if (of_row_maxima()) {
+      Codec::FromRanges(lo, hi, n, scale_type, scales, zeros);
+      return;
+    }
     IntScales({.symmetric = scheme().symmetric,
                .q_min = q_min_,
                .q_max = q_max_,
-               .scale_type = scale_type},
+               .scale_type = scale_type.dtype},
               lo, hi, n, scales, zeros);
     for (int64_t i = 0; i < n; ++i) {
       if (scales[i] != 0) continue;
@@ -63,7 +77,7 @@ class IntCodec final : public Codec {
     }
   }
 
-  bool takes_narrow_rows() const override { return true; }
+  bool takes_narrow_rows() const override { return !of_row_maxima(); }
   void EncodeNarrowRow(DType dtype, const uint8_t* x, int64_t cols,
                        const RowScales& scales, uint8_t* codes,
                        LaneSums& sums) const override {
@@ -84,6 +98,11 @@ class IntCodec final : public Codec {
   }
 
  private:
+  // Scales then have all bits of F32.
+  bool of_row_maxima() const {
+    return scheme().scales == ScaleKind::kRowMax127;
+  }
+
   // The least float >= value, at least the smallest positive one.
   static float RoundedUp(double value) {
     float scale = static_cast<float>(value);
@@ -100,7 +119,7 @@ class IntCodec final : public Codec {
             .zero_points = scales.zeros,
             .q_min = q_min_,
             .q_max = q_max_,
-            .narrow = scales.narrow};
+            .narrow = scales.narrow && !of_row_maxima()};
   }
 
   int q_min_;

@@ -16,14 +16,26 @@ const Preset kPresets[] = {
    unavailable},
 #include "core/codec/presets.def"
 #undef QUANT_PRESET
+#define QUANT_BLOCK_PRESET(preset, number, width, grid, size, kind, \
+                           description)                             \
+  {{.name = preset,                                                 \
+    .type = NumberType::number,                                     \
+    .bits = width,                                                  \
+    .granularity = Granularity::grid,                               \
+    .group_size = size,                                             \
+    .scales = ScaleKind::kind},                                     \
+   description,                                                     \
+   ""},
+#include "core/codec/block_presets.def"
+#undef QUANT_BLOCK_PRESET
 #define QUANT_GGUF_PRESET(scheme_name, block, code_bits, type_name, text) \
-  {{.name = scheme_name,                                                 \
-    .type = NumberType::kGgml,                                           \
-    .bits = code_bits,                                                   \
-    .granularity = Granularity::kInner,                                  \
-    .ggml = GgmlType::block,                                             \
-    .file_type = type_name},                                             \
-   text,                                                                 \
+  {{.name = scheme_name,                                                  \
+    .type = NumberType::kGgml,                                            \
+    .bits = code_bits,                                                    \
+    .granularity = Granularity::kInner,                                   \
+    .ggml = GgmlType::block,                                              \
+    .file_type = type_name},                                              \
+   text,                                                                  \
    ""},
 #include "core/codec/gguf_presets.def"
 #undef QUANT_GGUF_PRESET
@@ -37,6 +49,12 @@ absl::string_view TypeName(const Scheme& scheme) {
       return "fp8 e4m3";
     case NumberType::kF8E5M2:
       return "fp8 e5m2";
+    case NumberType::kF4E2M1:
+      return "fp4 e2m1";
+    case NumberType::kNF4:
+      return "nf4";
+    case NumberType::kBnbFp4:
+      return "bitsandbytes fp4";
     case NumberType::kF16:
       return "float16";
     case NumberType::kBF16:
@@ -45,6 +63,23 @@ absl::string_view TypeName(const Scheme& scheme) {
       return "float32";
     case NumberType::kGgml:
       return InfoOf(scheme.ggml).name;
+  }
+  return "";
+}
+
+// " with e8m0 scales"; empty for plain floats.
+absl::string_view ScaleSuffix(ScaleKind scales) {
+  switch (scales) {
+    case ScaleKind::kFloat:
+      return "";
+    case ScaleKind::kE8M0:
+      return " with e8m0 scales";
+    case ScaleKind::kE4M3:
+      return " with e4m3 scales";
+    case ScaleKind::kNested:
+      return " with quantized scales";
+    case ScaleKind::kRowMax127:
+      return " with scales of the largest value / 127";
   }
   return "";
 }
@@ -81,6 +116,7 @@ std::string DescribeScheme(const Scheme& scheme) {
   } else if (scheme.granularity == Granularity::kBlock) {
     absl::StrAppend(&text, " ", scheme.block_rows, "x", scheme.block_cols);
   }
+  absl::StrAppend(&text, ScaleSuffix(scheme.scales));
   return text;
 }
 

@@ -15,11 +15,31 @@
 
 namespace quant {
 
-enum class NumberType { kInt, kF8E4M3, kF8E5M2, kF16, kBF16, kF32, kGgml };
+enum class NumberType {
+  kInt,
+  kF8E4M3,
+  kF8E5M2,
+  kF4E2M1,  // OCP FP4: NVFP4 and MXFP4
+  kNF4,     // bitsandbytes' quantiles of a normal distribution
+  kBnbFp4,  // bitsandbytes' own FP4
+  kF16,
+  kBF16,
+  kF32,
+  kGgml
+};
 
 // What shares one scale. kNone: a plain cast without scales. kInner: scales lie
 // inside the blocks of codes, as the type says.
 enum class Granularity { kNone, kTensor, kChannel, kGroup, kBlock, kInner };
+
+// Which numbers scales are.
+enum class ScaleKind {
+  kFloat,     // of the type that the format stores, rounded upwards
+  kE8M0,      // powers of two (MX)
+  kE4M3,      // FP8 E4M3, divided by one F32 of the tensor (NVFP4)
+  kNested,    // 8-bit codes of bitsandbytes' double quantization
+  kRowMax127  // F32 max|row| / 127 (LLM.int8)
+};
 
 // How activations are quantized at run time; part of the scheme because loaders
 // read it from the checkpoint's configuration.
@@ -40,12 +60,22 @@ struct Scheme {
   int64_t block_rows = 0;  // with kBlock
   int64_t block_cols = 0;
   Activations activations = Activations::kNone;
+  ScaleKind scales = ScaleKind::kFloat;
   GgmlType ggml = GgmlType::kF32;  // with kGgml: the block type
   // GGUF file type: which tensors get which block type ("Q4_K_M"). Empty for
   // what is no scheme of GGUF files.
   std::string file_type = "";
 
   bool has_inner_scales() const { return granularity == Granularity::kInner; }
+  // Whether scales depend on the whole tensor (see Codec::TensorScale).
+  bool has_tensor_scale() const {
+    return scales == ScaleKind::kE4M3 || scales == ScaleKind::kNested;
+  }
+  // Numbers of four bits from a table.
+  bool is_table() const {
+    return type == NumberType::kF4E2M1 || type == NumberType::kNF4 ||
+           type == NumberType::kBnbFp4;
+  }
   bool is_cast() const { return granularity == Granularity::kNone; }
   bool operator==(const Scheme&) const = default;
 };

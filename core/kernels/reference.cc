@@ -16,7 +16,37 @@ void Add(int64_t index, float value, float error, LaneSums& sums) {
   sums.max_abs_error = std::max(sums.max_abs_error, std::fabs(error));
 }
 
+// The code whose number is nearest to `at`. Of two equally near: the even one
+// of E2M1, the smaller magnitude of bitsandbytes' FP4, the lower number of NF4.
+// Midpoints are the F32 ones, as bitsandbytes compares with them.
+uint8_t NearestTableCode(TableKind kind, float at) {
+  const CodeTable& table = TableOf(kind);
+  const int first = table.signs && std::signbit(at) ? 8 : 0;
+  const int count = table.signs ? 8 : 16;
+  int best = first;
+  for (int code = first + 1; code < first + count; ++code) {
+    const float a = table.values[best], b = table.values[code];
+    const float middle = (a + b) / 2;
+    const bool beyond = b > a ? at > middle : at < middle;
+    const bool tie_wins = kind == TableKind::kE2M1 ? code % 2 == 0
+                          : table.signs            ? std::fabs(b) < std::fabs(a)
+                                                   : b < a;
+    if (beyond || (at == middle && tie_wins)) best = code;
+  }
+  return static_cast<uint8_t>(best);
+}
+
 }  // namespace
+
+void ReferenceEncodeTableRow(const TableRow& row, const float* x,
+                             uint8_t* codes, LaneSums& sums) {
+  for (int64_t i = 0; i < row.n; ++i) {
+    const float scale = row.scales[i / row.group];
+    codes[i] = NearestTableCode(row.kind, x[i] / scale);
+    const float value = TableOf(row.kind).values[codes[i]];
+    Add(i % row.group, x[i], value * scale - x[i], sums);
+  }
+}
 
 void ReferenceEncodeIntRow(const IntRow& row, const float* x, int8_t* codes,
                            LaneSums& sums) {

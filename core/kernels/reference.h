@@ -11,6 +11,7 @@
 #include "core/kernels/hqq_step.h"
 #include "core/kernels/int_codes.h"
 #include "core/kernels/lane_sums.h"
+#include "core/kernels/table_codes.h"
 
 namespace quant {
 
@@ -29,6 +30,10 @@ HqqSums ReferenceHqqStep(const HqqGroup& group, const float* x);
 // Twin of EncodeFp8Row.
 void ReferenceEncodeFp8Row(const Fp8Row& row, const float* x, uint8_t* codes,
                            LaneSums& sums);
+
+// Twin of EncodeTableRow: compares each number with the best one so far.
+void ReferenceEncodeTableRow(const TableRow& row, const float* x,
+                             uint8_t* codes, LaneSums& sums);
 
 // Twin of EncodeHalfRow.
 void ReferenceEncodeHalfRow(HalfKind kind, const float* x, int64_t n,

@@ -145,7 +145,7 @@ class Hqq final : public QuantMethod {
 
   absl::Status Check(const Scheme& scheme) const override {
     absl::string_view nearest;
-    if (scheme.type != NumberType::kInt) {
+    if (scheme.type != NumberType::kInt || scheme.scales != ScaleKind::kFloat) {
       nearest = scheme.bits <= 4 ? "W4A16" : "W8A16";
     } else if (scheme.granularity != Granularity::kGroup &&
                scheme.granularity != Granularity::kChannel) {

@@ -39,12 +39,20 @@ struct ErrorSums {
   double sqnr_db() const;
 };
 
-// What the passes over a tensor that come before encoding found: only schemes
-// with one scale per tensor need any.
+// What the passes over a tensor (or over all parts of a merged module) that
+// come before encoding found: only schemes with something per tensor need any.
 struct TensorStats {
   float lo = 0;
   float hi = 0;
   std::vector<double> candidate_noise;  // per clipping candidate
+  // Of schemes with a tensor scale: the sum of all scales, in steps of 2^-24
+  // so that the order of adding does not matter, and their number.
+  double scale_sum = 0;
+  int64_t scale_count = 0;
+
+  double mean_scale() const {
+    return scale_count == 0 ? 0 : scale_sum / static_cast<double>(scale_count);
+  }
 };
 
 struct MethodOptions {

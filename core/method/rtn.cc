@@ -55,6 +55,7 @@ class Rtn final : public QuantMethod {
   int ReducePasses(const Codec& codec,
                    const MethodOptions& options) const override {
     if (codec.chooses_scales()) return 0;
+    if (codec.scheme().has_tensor_scale()) return 1;
     if (codec.scheme().granularity != Granularity::kTensor) return 0;
     return options.scale == ScaleRule::kMse ? 2 : 1;
   }
@@ -67,13 +68,17 @@ class Rtn final : public QuantMethod {
     const Cell all{.x = x, .rows = 1, .cols = rows * cols, .stride = 0};
     if (pass == 0) {
       GroupRanges(x, rows * cols, rows * cols, &stats.lo, &stats.hi);
+      if (codec.scheme().scales == ScaleKind::kNested) {
+        AddScales(codec, x, rows, cols, stats, scratch);
+      }
       return stats;
     }
     stats.candidate_noise.resize(kRatios);
     for (int i = 0; i < kRatios; ++i) {
       stats.candidate_noise[i] = CellNoise(
           codec, options, all,
-          Candidate(codec, options, before.lo, before.hi, i), scratch);
+          Candidate(codec, options.scale_type, before.lo, before.hi, i),
+          scratch);
     }
     return stats;
   }
@@ -83,6 +88,8 @@ class Rtn final : public QuantMethod {
     if (pass == 0) {
       tensor.lo = std::min(tensor.lo, tile.lo);
       tensor.hi = std::max(tensor.hi, tile.hi);
+      tensor.scale_sum += tile.scale_sum;
+      tensor.scale_count += tile.scale_count;
       return;
     }
     tensor.candidate_noise.resize(kRatios);
@@ -96,7 +103,11 @@ class Rtn final : public QuantMethod {
                      int64_t cols, CodeTile& out,
                      MethodScratch& scratch) const override {
     Resize(codec, rows, cols, out);
-    ChooseScales(codec, options, stats, x, rows, cols, out, scratch);
+    const ScaleType type(
+        options.scale_type,
+        codec.TensorScale(stats.lo, stats.hi, stats.mean_scale()));
+    ChooseScales(codec, options, type, stats, x, rows, cols, out, scratch);
+    codec.StoreScales(type, out);
     return Encode(codec, options, x, out);
   }
 
@@ -124,7 +135,7 @@ class Rtn final : public QuantMethod {
                              scratch.lo.data(), scratch.hi.data())) {
         return std::nullopt;
       }
-      SetScales(codec, options, scratch, r, groups, out);
+      SetScales(codec, options.scale_type, scratch, r, groups, out);
       codec.EncodeNarrowRow(dtype, row, cols, codec.ScalesOfRow(out, r, true),
                             out.codes.data() + r * row_bytes, lanes);
     }
@@ -141,21 +152,39 @@ class Rtn final : public QuantMethod {
     out.zeros.resize(codec.has_zeros() ? out.scales.size() : 0);
   }
 
+  // Every scale that covers its group, in steps of 2^-24: see TensorStats.
+  static void AddScales(const Codec& codec, const float* x, int64_t rows,
+                        int64_t cols, TensorStats& stats,
+                        MethodScratch& scratch) {
+    const int64_t groups = codec.grid_cols(cols);
+    scratch.lo.resize(groups);
+    scratch.hi.resize(groups);
+    for (int64_t r = 0; r < rows; ++r) {
+      GroupRanges(x + r * cols, cols, codec.group(cols), scratch.lo.data(),
+                  scratch.hi.data());
+      for (int64_t g = 0; g < groups; ++g) {
+        const float scale =
+            codec.FromRange(scratch.lo[g], scratch.hi[g], DType::kF32).scale;
+        stats.scale_sum += std::trunc(scale * 0x1p24) * 0x1p-24;
+      }
+      stats.scale_count += groups;
+    }
+  }
+
   // The scales of one row of the grid that cover the ranges in `scratch`.
-  static void SetScales(const Codec& codec, const MethodOptions& options,
+  static void SetScales(const Codec& codec, ScaleType type,
                         const MethodScratch& scratch, int64_t grid_row,
                         int64_t grid_cols, CodeTile& out) {
     const int64_t first = grid_row * grid_cols;
-    codec.FromRanges(scratch.lo.data(), scratch.hi.data(), grid_cols,
-                     options.scale_type, out.scales.data() + first,
+    codec.FromRanges(scratch.lo.data(), scratch.hi.data(), grid_cols, type,
+                     out.scales.data() + first,
                      out.zeros.empty() ? nullptr : out.zeros.data() + first);
   }
 
-  static ScaleZero Candidate(const Codec& codec, const MethodOptions& options,
-                             float lo, float hi, int candidate) {
+  static ScaleZero Candidate(const Codec& codec, ScaleType type, float lo,
+                             float hi, int candidate) {
     const float ratio = static_cast<float>(RatioOf(candidate));
-    return codec.FromRange(Finite(lo * ratio), Finite(hi * ratio),
-                           options.scale_type);
+    return codec.FromRange(Finite(lo * ratio), Finite(hi * ratio), type);
   }
 
   static float Finite(float value) {
@@ -181,13 +210,13 @@ class Rtn final : public QuantMethod {
   }
 
   static ScaleZero BestOf(const Codec& codec, const MethodOptions& options,
-                          const Cell& cell, float lo, float hi,
+                          ScaleType type, const Cell& cell, float lo, float hi,
                           MethodScratch& scratch) {
-    ScaleZero best = codec.FromRange(lo, hi, options.scale_type);
+    ScaleZero best = codec.FromRange(lo, hi, type);
     if (lo == 0 && hi == 0) return best;
     double least = CellNoise(codec, options, cell, best, scratch);
     for (int i = 1; i < kRatios; ++i) {
-      const ScaleZero candidate = Candidate(codec, options, lo, hi, i);
+      const ScaleZero candidate = Candidate(codec, type, lo, hi, i);
       const double noise = CellNoise(codec, options, cell, candidate, scratch);
       if (noise < least) {
         least = noise;
@@ -203,13 +232,13 @@ class Rtn final : public QuantMethod {
     for (int i = 1; i < static_cast<int>(stats.candidate_noise.size()); ++i) {
       if (stats.candidate_noise[i] < stats.candidate_noise[best]) best = i;
     }
-    return Candidate(codec, options, stats.lo, stats.hi, best);
+    return Candidate(codec, options.scale_type, stats.lo, stats.hi, best);
   }
 
   static void ChooseScales(const Codec& codec, const MethodOptions& options,
-                           const TensorStats& stats, const float* x,
-                           int64_t rows, int64_t cols, CodeTile& out,
-                           MethodScratch& scratch) {
+                           ScaleType type, const TensorStats& stats,
+                           const float* x, int64_t rows, int64_t cols,
+                           CodeTile& out, MethodScratch& scratch) {
     const int64_t grid_rows = codec.grid_rows(rows);
     const int64_t grid_cols = codec.grid_cols(cols);
     const auto set = [&](int64_t index, ScaleZero value) {
@@ -222,7 +251,7 @@ class Rtn final : public QuantMethod {
       return;
     }
     const int64_t group = codec.group(cols);
-    const int64_t cell_rows = codec.row_multiple();
+    const int64_t cell_rows = codec.cell_rows();
     scratch.lo.resize(2 * grid_cols);
     scratch.hi.resize(2 * grid_cols);
     for (int64_t gr = 0; gr < grid_rows; ++gr) {
@@ -230,7 +259,7 @@ class Rtn final : public QuantMethod {
       const int64_t count = std::min(cell_rows, rows - first);
       RangesOfRows(x + first * cols, count, cols, group, grid_cols, scratch);
       if (options.scale == ScaleRule::kMinmax) {
-        SetScales(codec, options, scratch, gr, grid_cols, out);
+        SetScales(codec, type, scratch, gr, grid_cols, out);
         continue;
       }
       for (int64_t gc = 0; gc < grid_cols; ++gc) {
@@ -238,8 +267,9 @@ class Rtn final : public QuantMethod {
                         .rows = count,
                         .cols = std::min(group, cols - gc * group),
                         .stride = cols};
-        set(gr * grid_cols + gc, BestOf(codec, options, cell, scratch.lo[gc],
-                                        scratch.hi[gc], scratch));
+        set(gr * grid_cols + gc,
+            BestOf(codec, options, type, cell, scratch.lo[gc], scratch.hi[gc],
+                   scratch));
       }
     }
   }

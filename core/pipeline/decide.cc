@@ -204,6 +204,10 @@ class Decider {
     if (scheme.activations == Activations::kFp8Group128Dynamic) {
       scheme.activations = Activations::kFp8TokenDynamic;
     }
+    if (!MakeCodec(scheme).ok()) {  // its groups are part of the type
+      problems_.push_back(misfit);
+      return;
+    }
     for (int64_t part : parts) {
       decisions_[part].scheme = scheme;
       decisions_[part].reason = absl::StrCat("channel: ", misfit);

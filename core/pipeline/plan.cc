@@ -1,6 +1,7 @@
 #include "core/pipeline/plan.h"
 
 #include <algorithm>
+#include <iterator>
 #include <tuple>
 
 #include "absl/strings/match.h"
@@ -60,15 +61,16 @@ absl::Status CheckNotQuantized(const ModelReader& model,
                                const PlanRequest& request) {
   const std::string why = WhyQuantized(model, config);
   if (why.empty()) return absl::OkStatus();
+  // Codes that no configuration explains can't be read.
+  const bool readable = HasBlocks(model) || !config.quant_method.empty();
   const bool taken =
-      HasBlocks(model) && std::all_of(request.outputs.begin(),
-                                      request.outputs.end(), TakesQuantized);
+      readable && std::all_of(request.outputs.begin(), request.outputs.end(),
+                              TakesQuantized);
   if (taken) return absl::OkStatus();
-  return MakeError(
-      absl::StatusCode::kFailedPrecondition, Reason::kPlanRefused,
-      absl::StrCat(model.path(), ": is quantized already: ", why,
-                   "; quantize the original weights",
-                   HasBlocks(model) ? ", or allow to requantize" : ""));
+  return MakeError(absl::StatusCode::kFailedPrecondition, Reason::kPlanRefused,
+                   absl::StrCat(model.path(), ": is quantized already: ", why,
+                                "; quantize the original weights",
+                                readable ? ", or allow to requantize" : ""));
 }
 
 absl::Status CheckRequest(const PlanRequest& request) {
@@ -163,7 +165,8 @@ class OutputPlanner {
                       .method = decision.quantized ? plan.request.method : "",
                       .reason = decision.reason,
                       .output_bytes = 0,
-                      .outputs = {}};
+                      .outputs = {},
+                      .measured_with = {}};
     if (decision.quantized) {
       QUANT_ASSIGN_OR_RETURN(const auto codec, MakeCodec(decision.scheme));
       tensor.outputs = format_->Outputs(*codec, source);
@@ -172,6 +175,9 @@ class OutputPlanner {
         tensor.reason += entries.count(source.name) > 0
                              ? "; weighted by importance"
                              : "; of no importance matrix entry";
+      }
+      if (format_->SharesTensorScale(decision.scheme)) {
+        tensor.measured_with = PartsOf(index);
       }
     } else {
       tensor.outputs = {{.name = source.name,
@@ -184,6 +190,28 @@ class OutputPlanner {
     }
     plan.tensors.push_back(std::move(tensor));
     return absl::OkStatus();
+  }
+
+  // The matrices that are merged with tensor `index` and exist.
+  std::vector<int> PartsOf(int index) const {
+    std::vector<int> parts;
+    const std::vector<std::string> modules = FusedWith(roles_[index].module);
+    if (modules.size() < 2 || !roles_[index].is_matrix) return parts;
+    const std::vector<TensorEntry>& tensors = model_.tensors();
+    for (const std::string& module : modules) {
+      const std::string name = absl::StrCat(module, ".weight");
+      const auto it =
+          std::lower_bound(tensors.begin(), tensors.end(), name,
+                           [](const TensorEntry& t, const std::string& n) {
+                             return t.name < n;
+                           });
+      const int at = static_cast<int>(it - tensors.begin());
+      if (it == tensors.end() || it->name != name || !roles_[at].is_matrix) {
+        continue;
+      }
+      parts.push_back(at);
+    }
+    return parts;
   }
 
   absl::Status Place(OutputPlan& plan) {
@@ -213,6 +241,9 @@ class OutputPlanner {
     if (!config.empty()) {
       plan.layout.texts.push_back({"config.json", std::move(config)});
     }
+    QUANT_ASSIGN_OR_RETURN(std::vector<TextFile> more,
+                           format_->MoreTexts(modules));
+    std::move(more.begin(), more.end(), std::back_inserter(plan.layout.texts));
     if (format_->CarriesSideFiles()) {
       plan.layout.side_files = model_.side_files();
     }

@@ -32,6 +32,9 @@ struct TensorPlan {
   std::string reason;      // never empty
   int64_t output_bytes = 0;
   std::vector<OutputTensor> outputs;  // placed: file and offset are set
+  // Source tensors, itself included, whose statistics are taken together: the
+  // parts of a merged module that share a scale. Empty: only its own.
+  std::vector<int> measured_with;
 };
 
 // A way to give schemes to tensors under a size target: the least error for its

@@ -30,6 +30,22 @@ absl::Status AddImportance(const OutputRequest& request,
   return absl::OkStatus();
 }
 
+// Outputs that share statistics agree on the parts: they are the source's.
+void AddParts(const ModelReader& model, int64_t row_multiple, TensorJob& job) {
+  if (job.passes == 1) return;
+  const auto add = [&](const TensorEntry& source) {
+    job.parts.push_back(
+        {&source,
+         RowTiling(source.shape, DTypeBits(source.dtype) / 8, row_multiple)});
+  };
+  for (const TensorTask& task : job.tasks) {
+    if (!task.shares_statistics) continue;
+    for (int part : task.plan->measured_with) add(model.tensors()[part]);
+    return;
+  }
+  add(*job.source);
+}
+
 }  // namespace
 
 bool IsNarrow(DType weights, DType scales) {
@@ -48,10 +64,41 @@ std::vector<ByteRange> TensorJob::Ranges(int task, int64_t row,
            .bytes = rows * tiling.row_bytes}};
 }
 
+int64_t TensorJob::TilesOfPass(int pass) const {
+  if (pass == passes - 1) return tiling.tiles();
+  int64_t tiles = 0;
+  for (const ReducedPart& part : parts) tiles += part.tiling.tiles();
+  return tiles;
+}
+
+const ReducedPart& TensorJob::PartOf(int64_t tile,
+                                     int64_t* tile_of_part) const {
+  size_t i = 0;
+  while (i + 1 < parts.size() && tile >= parts[i].tiling.tiles()) {
+    tile -= parts[i++].tiling.tiles();
+  }
+  *tile_of_part = tile;
+  return parts[i];
+}
+
+bool TensorJob::all_shared() const {
+  bool shared = passes > 1;
+  for (const TensorTask& task : tasks) {
+    shared &= task.reduce_passes == 0 || task.shares_statistics;
+  }
+  return shared;
+}
+
 int64_t TensorJob::WorkerBytes() const {
   const int64_t rows = std::min(tiling.tile_rows, tiling.rows);
-  const int64_t elements = rows * tiling.cols;
+  int64_t elements = rows * tiling.cols;
   int64_t bytes = rows * tiling.row_bytes;
+  for (const ReducedPart& part : parts) {
+    // Parts may have longer tiles, or more bytes to an element.
+    const int64_t part_rows = std::min(part.tiling.tile_rows, part.tiling.rows);
+    bytes = std::max(bytes, part_rows * part.tiling.row_bytes);
+    elements = std::max(elements, part_rows * part.tiling.cols);
+  }
   if (!any_quantized) return bytes;
   bytes += elements * 4;
   for (const TensorTask& task : tasks) {
@@ -87,6 +134,8 @@ absl::StatusOr<TensorJob> MakeTensorJob(const ModelReader& model,
                       .search = output.request.search};
       QUANT_RETURN_IF_ERROR(AddImportance(output.request, *job.source, task));
       task.reduce_passes = task.method->ReducePasses(*task.codec, task.options);
+      task.shares_statistics =
+          task.reduce_passes > 0 && task.plan->measured_with.size() > 1;
       reduce_passes = std::max(reduce_passes, task.reduce_passes);
       row_multiple = std::lcm(row_multiple,
                               std::lcm(task.codec->row_multiple(),
@@ -95,6 +144,7 @@ absl::StatusOr<TensorJob> MakeTensorJob(const ModelReader& model,
     job.tasks.push_back(std::move(task));
   }
   job.passes = reduce_passes + 1;
+  AddParts(model, row_multiple, job);
   job.tiling = job.any_quantized
                    ? RowTiling(job.source->shape,
                                DTypeBits(job.source->dtype) / 8, row_multiple)

@@ -22,6 +22,13 @@ struct TensorTask {
   const ArtifactFormat* format = nullptr;  // when codec
   MethodOptions options;
   int reduce_passes = 0;
+  bool shares_statistics = false;  // with all parts of the job
+};
+
+// A tensor that a reducing pass goes over.
+struct ReducedPart {
+  const TensorEntry* source = nullptr;
+  Tiling tiling;
 };
 
 struct TensorJob {
@@ -29,8 +36,21 @@ struct TensorJob {
   bool any_quantized = false;
   Nonfinite nonfinite = Nonfinite::kError;
   Tiling tiling;
-  int passes = 1;                 // over the source: reductions, then encoding
+  int passes = 1;  // over the source: reductions, then encoding
+  // What reducing passes go over, one after the other: the source, or all parts
+  // of its merged module in order. Tasks that share nothing use the source's.
+  std::vector<ReducedPart> parts;
   std::vector<TensorTask> tasks;  // one per output of the job
+
+  int64_t TilesOfPass(int pass) const;
+  // Tile `tile` of a reducing pass: its part, and its number in that part.
+  const ReducedPart& PartOf(int64_t tile, int64_t* tile_of_part) const;
+  // Whether a reduced tile of `part` counts for a task.
+  bool Counts(const ReducedPart& part, const TensorTask& task) const {
+    return part.source == source || task.shares_statistics;
+  }
+  // Whether what the reducing passes find holds for all parts.
+  bool all_shared() const;
 
   // Bytes that a tile of `rows` rows from `row` on writes to output `task`.
   std::vector<ByteRange> Ranges(int task, int64_t row, int64_t rows) const;

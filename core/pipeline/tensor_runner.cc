@@ -173,7 +173,8 @@ TensorRunner::Task TensorRunner::Next() {
       status_ = StartTensor();
       if (!status_.ok()) continue;
     }
-    if (current_ && current_->next_tile < current_->job.tiling.tiles()) {
+    if (current_ &&
+        current_->next_tile < current_->job.TilesOfPass(current_->pass)) {
       return TakeTiles();
     }
     if (OutputFile* file = FileToHash(1)) {
@@ -190,7 +191,7 @@ TensorRunner::Task TensorRunner::Next() {
 TensorRunner::Task TensorRunner::TakeTiles() {
   Current& c = *current_;
   // Fewer towards the end, so that the threads end about together.
-  const int64_t left = c.job.tiling.tiles() - c.next_tile;
+  const int64_t left = c.job.TilesOfPass(c.pass) - c.next_tile;
   const int64_t share = left / (2 * options_.pool->threads());
   const int64_t count = std::clamp<int64_t>(share, 1, c.run_tiles);
   const int64_t tile = std::exchange(c.next_tile, c.next_tile + count);
@@ -208,6 +209,7 @@ absl::Status TensorRunner::StartTensor() {
     current->stats.resize(current->job.tasks.size());
     current->record.outputs.resize(current->job.tasks.size());
     current->run_tiles = RunTiles(current->job);
+    UseSharedStats(*current);
     QUANT_RETURN_IF_ERROR(journal_.Begin(index));
     current_ = std::move(current);
     if (current_->job.tiling.tiles() == 0) {
@@ -215,6 +217,16 @@ absl::Status TensorRunner::StartTensor() {
     }
   }
   return absl::OkStatus();
+}
+
+// The parts of a merged module are measured once, by whichever comes first; a
+// later attempt measures again what it needs.
+void TensorRunner::UseSharedStats(Current& current) {
+  if (!current.job.all_shared() || current.job.parts.size() < 2) return;
+  const auto it = shared_stats_.find(current.job.parts.front().source);
+  if (it == shared_stats_.end()) return;
+  current.stats = it->second;
+  current.pass = current.job.passes - 1;
 }
 
 OutputFile* TensorRunner::FileToHash(int64_t least_bytes) {
@@ -248,10 +260,12 @@ void TensorRunner::LimitKept(TileResult& result) {
 absl::Status TensorRunner::Apply(TileResult result) {
   Current& c = *current_;
   const bool encoding = c.pass == c.job.passes - 1;
+  int64_t tile_of_part = 0;
   for (size_t i = 0; i < c.job.tasks.size(); ++i) {
     const TensorTask& task = c.job.tasks[i];
     if (!encoding) {
-      if (c.pass < task.reduce_passes) {
+      const ReducedPart& part = c.job.PartOf(c.applied, &tile_of_part);
+      if (c.pass < task.reduce_passes && c.job.Counts(part, task)) {
         task.method->Combine(c.pass, result.stats[i], c.stats[i]);
       }
       continue;
@@ -271,7 +285,7 @@ absl::Status TensorRunner::Apply(TileResult result) {
                                             std::move(written.bytes), buffers_);
   }
   if (encoding) c.digests.push_back(result.digest);
-  if (++c.applied == c.job.tiling.tiles()) return FinishPass();
+  if (++c.applied == c.job.TilesOfPass(c.pass)) return FinishPass();
   Report(/*force=*/false);
   return absl::OkStatus();
 }
@@ -282,6 +296,10 @@ absl::Status TensorRunner::FinishPass() {
   ++c.pass;
   c.next_tile = 0;
   c.applied = 0;
+  if (c.pass == c.job.passes - 1 && c.job.all_shared() &&
+      c.job.parts.size() > 1) {
+    shared_stats_[c.job.parts.front().source] = c.stats;
+  }
   return absl::OkStatus();
 }
 
@@ -314,7 +332,7 @@ void TensorRunner::Report(bool force) {
   if (current_) {
     const Current& c = *current_;
     update.tensor = c.job.source->name;
-    const double tiles = static_cast<double>(c.job.tiling.tiles());
+    const double tiles = static_cast<double>(c.job.TilesOfPass(c.pass));
     const double part =
         (c.pass + static_cast<double>(c.applied) / tiles) / c.job.passes;
     update.bytes_done +=

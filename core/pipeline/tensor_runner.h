@@ -69,6 +69,7 @@ class TensorRunner {
   // The following are called under mutex_.
   absl::Status StartTensor();
   Task TakeTiles();
+  void UseSharedStats(Current& current);
   OutputFile* FileToHash(int64_t least_bytes);
   bool AllHashed();
   void LimitKept(TileResult& result);
@@ -90,6 +91,8 @@ class TensorRunner {
   std::condition_variable changed_;
   absl::Status status_;
   std::unique_ptr<Current> current_;
+  // Found by reducing passes over merged modules, by their first part.
+  std::map<const TensorEntry*, std::vector<TensorStats>> shared_stats_;
   int next_index_ = 0;
   int64_t done_ = 0;
   int64_t done_bytes_ = 0;

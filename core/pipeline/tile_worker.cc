@@ -17,11 +17,11 @@ constexpr size_t kHashBufferBytes = 1 << 18;
 // Ranges from here on wait in memory to be written together and hashed.
 constexpr size_t kLargeRangeBytes = 1 << 14;
 
-absl::Status NonfiniteError(const TensorJob& job, int64_t index) {
+absl::Status NonfiniteError(const TensorEntry& source, int64_t index) {
   return MakeError(
       absl::StatusCode::kFailedPrecondition, Reason::kNonfiniteWeights,
-      absl::StrCat("tensor \"", job.source->name, "\" ",
-                   ShapeToString(job.source->shape), ": element ", index,
+      absl::StrCat("tensor \"", source.name, "\" ", ShapeToString(source.shape),
+                   ": element ", index,
                    " is NaN or infinite; mend the model, or let nonfinite be "
                    "zero"));
 }
@@ -56,34 +56,51 @@ absl::StatusOr<TileResult> TileWorker::RunOne(
     const TensorJob& job, int64_t tile, int pass,
     const std::vector<TensorStats>& stats,
     const std::vector<OutputFiles>& files) {
-  const int64_t row = job.tiling.first_row(tile);
-  const int64_t rows = job.tiling.rows_of(tile);
   TileResult result;
-  loaded_ = false;
-  raw_.resize(rows * job.tiling.row_bytes);
-  QUANT_RETURN_IF_ERROR(model_.Read(*job.source, row * job.tiling.row_bytes,
-                                    absl::MakeSpan(raw_)));
-  if (pass == job.passes - 1) {
-    QUANT_RETURN_IF_ERROR(Encode(job, row, rows, stats, files, result));
+  if (pass < job.passes - 1) {
+    QUANT_RETURN_IF_ERROR(ReduceOne(job, tile, pass, stats, result));
     return result;
   }
-  QUANT_RETURN_IF_ERROR(Load(job, row, rows, result));
-  result.stats.resize(job.tasks.size());
-  for (size_t i = 0; i < job.tasks.size(); ++i) {
-    const TensorTask& task = job.tasks[i];
-    if (pass >= task.reduce_passes) continue;
-    result.stats[i] =
-        task.method->Reduce(pass, *task.codec, task.options, rows_.data(), rows,
-                            job.tiling.cols, stats[i], scratch_);
-  }
+  const int64_t row = job.tiling.first_row(tile);
+  const int64_t rows = job.tiling.rows_of(tile);
+  QUANT_RETURN_IF_ERROR(ReadRows({job.source, job.tiling}, row, rows));
+  QUANT_RETURN_IF_ERROR(Encode(job, row, rows, stats, files, result));
   return result;
 }
 
-absl::Status TileWorker::Load(const TensorJob& job, int64_t row, int64_t rows,
-                              TileResult& result) {
+absl::Status TileWorker::ReduceOne(const TensorJob& job, int64_t tile, int pass,
+                                   const std::vector<TensorStats>& stats,
+                                   TileResult& result) {
+  int64_t tile_of_part = 0;
+  const ReducedPart& part = job.PartOf(tile, &tile_of_part);
+  const int64_t row = part.tiling.first_row(tile_of_part);
+  const int64_t rows = part.tiling.rows_of(tile_of_part);
+  QUANT_RETURN_IF_ERROR(ReadRows(part, row, rows));
+  QUANT_RETURN_IF_ERROR(Load(job, part, row, rows, result));
+  result.stats.resize(job.tasks.size());
+  for (size_t i = 0; i < job.tasks.size(); ++i) {
+    const TensorTask& task = job.tasks[i];
+    if (pass >= task.reduce_passes || !job.Counts(part, task)) continue;
+    result.stats[i] =
+        task.method->Reduce(pass, *task.codec, task.options, rows_.data(), rows,
+                            part.tiling.cols, stats[i], scratch_);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TileWorker::ReadRows(const ReducedPart& part, int64_t row,
+                                  int64_t rows) {
+  loaded_ = false;
+  raw_.resize(rows * part.tiling.row_bytes);
+  return model_.Read(*part.source, row * part.tiling.row_bytes,
+                     absl::MakeSpan(raw_));
+}
+
+absl::Status TileWorker::Load(const TensorJob& job, const ReducedPart& part,
+                              int64_t row, int64_t rows, TileResult& result) {
   if (std::exchange(loaded_, true)) return absl::OkStatus();
-  const Tiling& tiling = job.tiling;
-  const DType dtype = job.source->dtype;
+  const Tiling& tiling = part.tiling;
+  const DType dtype = part.source->dtype;
   if (!IsWeightFloat(dtype)) return absl::OkStatus();
   LoadResult loaded;
   if (job.any_quantized) {
@@ -98,7 +115,7 @@ absl::Status TileWorker::Load(const TensorJob& job, int64_t row, int64_t rows,
   }
   if (loaded.first_nonfinite >= 0 && job.nonfinite == Nonfinite::kError) {
     const int64_t first = row * tiling.row_bytes / (DTypeBits(dtype) / 8);
-    return NonfiniteError(job, first + loaded.first_nonfinite);
+    return NonfiniteError(*part.source, first + loaded.first_nonfinite);
   }
   result.zeroed = loaded.zeroed;
   return absl::OkStatus();
@@ -120,7 +137,8 @@ absl::Status TileWorker::Encode(const TensorJob& job, int64_t row, int64_t rows,
                              Quantize(job, task, row, rows, stats[i], result));
       task.format->Pack(*task.codec, *job.source, codes_, packed_);
     } else {
-      QUANT_RETURN_IF_ERROR(Load(job, row, rows, result));
+      QUANT_RETURN_IF_ERROR(
+          Load(job, {job.source, job.tiling}, row, rows, result));
       packed_.data = {absl::MakeConstSpan(raw_)};
     }
     QUANT_RETURN_IF_ERROR(
@@ -142,7 +160,7 @@ absl::StatusOr<ErrorSums> TileWorker::Quantize(const TensorJob& job,
           codes_, scratch_)) {
     return *sums;
   }
-  QUANT_RETURN_IF_ERROR(Load(job, row, rows, result));
+  QUANT_RETURN_IF_ERROR(Load(job, {job.source, job.tiling}, row, rows, result));
   return task.method->Quantize(*task.codec, task.options, stats, rows_.data(),
                                rows, cols, codes_, scratch_);
 }

@@ -62,9 +62,14 @@ class TileWorker {
                                     int pass,
                                     const std::vector<TensorStats>& stats,
                                     const std::vector<OutputFiles>& files);
+  absl::Status ReduceOne(const TensorJob& job, int64_t tile, int pass,
+                         const std::vector<TensorStats>& stats,
+                         TileResult& result);
+  // Rows of a tensor to raw_.
+  absl::Status ReadRows(const ReducedPart& part, int64_t row, int64_t rows);
   // raw_ to rows_, once per tile, with the policy for NaN and infinities.
-  absl::Status Load(const TensorJob& job, int64_t row, int64_t rows,
-                    TileResult& result);
+  absl::Status Load(const TensorJob& job, const ReducedPart& part, int64_t row,
+                    int64_t rows, TileResult& result);
   // raw_ to codes_, by way of rows_ where the method has no shorter one.
   absl::StatusOr<ErrorSums> Quantize(const TensorJob& job,
                                      const TensorTask& task, int64_t row,

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "core/artifact/quantized_model.h"
 #include "core/base/status_macros.h"
 #include "core/transform/converted_model.h"
 #include "core/transform/dequantized_model.h"
@@ -21,6 +22,9 @@ absl::StatusOr<ValueModel> ValueModel::Open(const std::string& path) {
   ValueModel model;
   QUANT_ASSIGN_OR_RETURN(model.stored_, OpenModel(path));
   model.values_ = model.stored_.get();
+  QUANT_ASSIGN_OR_RETURN(std::unique_ptr<QuantizedModel> quantized,
+                         QuantizedModel::Make(*model.values_));
+  if (quantized != nullptr) model.Add(std::move(quantized));
   if (HasBlocks(*model.values_)) {
     QUANT_ASSIGN_OR_RETURN(auto view, DequantizedModel(*model.values_));
     model.Add(std::move(view));

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/artifact/format.h"
+#include "core/artifact/quantized_model.h"
 #include "core/base/error.h"
 #include "core/base/status_macros.h"
 #include "core/transform/converted_model.h"
@@ -40,6 +41,9 @@ absl::StatusOr<std::shared_ptr<const ModelReader>> MakeView(
   const auto add = [&](std::unique_ptr<ModelReader> view) {
     model = views->emplace_back(std::move(view)).get();
   };
+  QUANT_ASSIGN_OR_RETURN(std::unique_ptr<QuantizedModel> quantized,
+                         QuantizedModel::Make(*model));
+  if (quantized != nullptr) add(std::move(quantized));
   if (HasBlocks(*model)) {
     QUANT_ASSIGN_OR_RETURN(auto view, DequantizedModel(*model));
     add(std::move(view));

@@ -12,7 +12,8 @@
 namespace quant {
 
 // Presets without scales or with a grid of scales: as they are, and integers
-// and FP8 also per tensor and channel and with odd groups.
+// and FP8 also per tensor and channel and with odd groups;
+// except where scales are part of the type.
 inline std::vector<Scheme> GridSchemes() {
   std::vector<Scheme> schemes;
   for (const Preset& preset : Presets()) {
@@ -20,6 +21,7 @@ inline std::vector<Scheme> GridSchemes() {
     if (scheme.has_inner_scales()) continue;
     schemes.push_back(scheme);
     if (scheme.is_cast()) continue;
+    if (scheme.is_table() || scheme.scales != ScaleKind::kFloat) continue;
     for (Granularity granularity :
          {Granularity::kTensor, Granularity::kChannel, Granularity::kGroup}) {
       Scheme variant = scheme;

@@ -64,13 +64,25 @@ FORMATS = {
     "int-quantized",
     "naive-quantized",
     "float-quantized",
+    "nvfp4-pack-quantized",
+    "mxfp4-pack-quantized",
+    "mxfp8-quantized",
 }
+# What goes with small scales: their stored type, and what they are named.
+SMALL_SCALES = {
+    "nvfp4-pack-quantized": ("F8_E4M3", "torch.float8_e4m3fn"),
+    "mxfp4-pack-quantized": ("U8", "torch.uint8"),
+    "mxfp8-quantized": ("U8", "torch.uint8"),
+}
+E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], np.float32)
+E2M1 = np.concatenate([E2M1, -E2M1])
 SUFFIXES = {
     "weight",
     "weight_packed",
     "weight_scale",
     "weight_zero_point",
     "weight_shape",
+    "weight_global_scale",
 }
 FUSED = [
     ("self_attn", ("q_proj", "k_proj", "v_proj")),
@@ -99,7 +111,7 @@ def check_args(args, where):
     require(args["type"] in ("int", "float"), f"{where}: type {args['type']}")
     require(type(args["num_bits"]) is int, f"{where}: num_bits")
     require(type(args["symmetric"]) is bool, f"{where}: symmetric")
-    grouped = args["strategy"] == "group"
+    grouped = args["strategy"] in ("group", "tensor_group")
     size = args.get("group_size")
     require(
         (type(size) is int and size > 0) if grouped else size is None,
@@ -131,7 +143,7 @@ def check_config(quant):
         require(not group["weights"].get("dynamic"), f"{name}: dynamic weights")
         require(
             group["weights"]["strategy"]
-            in ("tensor", "channel", "group", "block"),
+            in ("tensor", "channel", "group", "block", "tensor_group"),
             f"{name}: strategy {group['weights']['strategy']}",
         )
         if group.get("input_activations"):
@@ -166,12 +178,26 @@ class Module:
         self.bits = args["num_bits"]
         packed = format_name == "pack-quantized"
         allowed = {"weight_packed", "weight_shape"} if packed else {"weight"}
+        if "fp4" in format_name:
+            allowed = {"weight_packed"}
+        if format_name.startswith("nvfp4"):
+            allowed |= {"weight_global_scale"}
         allowed |= {"weight_scale"} | (
             set() if args["symmetric"] else {"weight_zero_point"}
         )
         require(parts.keys() == allowed, f"{name}: tensors {sorted(parts)}")
+        stored, named = SMALL_SCALES.get(format_name, (None, None))
+        require(args.get("scale_dtype") == named, f"{name}: scale_dtype")
+        require(
+            stored in (None, parts["weight_scale"].dtype),
+            f"{name}: scales {parts['weight_scale'].dtype}",
+        )
         self.shape, self.codes = (
-            self._read_packed() if packed else self._read_plain()
+            self._read_packed()
+            if packed
+            else self._read_pairs()
+            if "fp4" in format_name
+            else self._read_plain()
         )
         self.scales = self._read_scales()
         self.zero_points = self._read_zero_points(packed)
@@ -190,6 +216,18 @@ class Module:
         require(self.args["type"] == "int", f"{self.name}: packed floats")
         codes = unpack(st.raw(words), self.bits, columns)
         return (rows, columns), codes - (1 << (self.bits - 1))
+
+    def _read_pairs(self):
+        """Two FP4 codes to a byte, the first in the low nibble."""
+        stored = self.parts["weight_packed"]
+        require(stored.dtype == "U8", f"{self.name}: {stored.dtype}")
+        require(
+            (self.args["type"], self.bits) == ("float", 4), f"{self.name}: type"
+        )
+        pairs = st.raw(stored)
+        codes = np.stack([pairs & 15, pairs >> 4], -1)
+        shape = (pairs.shape[0], 2 * pairs.shape[1])
+        return shape, codes.reshape(shape)
 
     def _read_plain(self):
         weight = self.parts["weight"]
@@ -213,7 +251,7 @@ class Module:
     def scale_shape(self):
         rows, columns = self.shape
         strategy = self.args["strategy"]
-        if strategy == "group":
+        if strategy in ("group", "tensor_group"):
             size = self.args["group_size"]
             require(columns % size == 0, f"{self.name}: ragged groups")
             return (rows, columns // size)
@@ -228,7 +266,18 @@ class Module:
             stored.shape == self.scale_shape(),
             f"{self.name}: scales {stored.shape}",
         )
-        scales = st.to_float32(stored)
+        if self.format.startswith("mx"):
+            scales = np.exp2(st.raw(stored).astype(np.float32) - 127)
+        elif self.format.startswith("nvfp4"):
+            # The tensor's scale is a divisor.
+            divisor = self.parts["weight_global_scale"]
+            require(
+                divisor.dtype == "F32" and divisor.shape == (1,),
+                f"{self.name}: weight_global_scale",
+            )
+            scales = st.E4M3[st.raw(stored)] / st.raw(divisor)
+        else:
+            scales = st.to_float32(stored)
         require(
             np.isfinite(scales).all() and (scales > 0).all(),
             f"{self.name}: scales",
@@ -262,7 +311,7 @@ class Module:
             return np.broadcast_to(values.reshape(1, 1), self.shape)
         if strategy == "channel":
             return np.broadcast_to(values, self.shape)
-        if strategy == "group":
+        if strategy in ("group", "tensor_group"):
             return values.repeat(self.args["group_size"], axis=1)
         height, width = self.args["block_structure"]
         return values.repeat(height, 0).repeat(width, 1)[:rows, :columns]
@@ -270,7 +319,8 @@ class Module:
     def dequantize(self):
         """[out, in] f32: one F32 product per weight."""
         if self.args["type"] == "float":
-            levels = st.E4M3[self.codes]
+            table = E2M1 if self.bits == 4 else st.E4M3
+            levels = table[self.codes]
         else:
             levels = (self.codes - self.spread(self.zero_points)).astype(
                 np.float32

@@ -38,8 +38,8 @@ class FormatConformance : public ::testing::TestWithParam<Param> {
   // Shapes that the format takes with this scheme, ragged where it may be.
   std::vector<TensorEntry> Sources() const {
     std::vector<TensorEntry> sources;
-    for (int64_t out : {1, 31, 32, 65, 128, 300}) {
-      for (int64_t in : {1, 7, 24, 120, 128, 172, 256}) {
+    for (int64_t out : {1, 31, 32, 65, 128, 300, 544}) {
+      for (int64_t in : {1, 7, 24, 96, 120, 128, 172, 256}) {
         if (in == FittingCols(scheme(), in) &&
             format_->ShapeMisfit(scheme(), {out, in}, true).empty()) {
           sources.push_back(Weight(out, in));
@@ -125,6 +125,18 @@ TEST_P(FormatConformance, TilesFillTheOutputsExactly) {
   }
 }
 
+// What belongs to scales [first, first + count).
+void AddScaleParts(const CodeTile& whole, int64_t first, int64_t count,
+                   CodeTile& tile) {
+  tile.tensor_scale = whole.tensor_scale;
+  if (whole.scale_codes.empty()) return;
+  tile.scale_codes.assign(whole.scale_codes.begin() + first,
+                          whole.scale_codes.begin() + first + count);
+  const auto nested = whole.nested_scales.begin() + first / kNestedScales;
+  tile.nested_scales.assign(
+      nested, nested + (count + kNestedScales - 1) / kNestedScales);
+}
+
 // The bytes of all outputs, packed tile by tile.
 std::vector<std::vector<uint8_t>> PackAll(const ArtifactFormat& format,
                                           const Codec& codec,
@@ -154,6 +166,7 @@ std::vector<std::vector<uint8_t>> PackAll(const ArtifactFormat& format,
       tile.zeros.assign(whole.zeros.begin() + first,
                         whole.zeros.begin() + first + count);
     }
+    AddScaleParts(whole, first, count, tile);
     packed.ranges = format.TileRanges(codec, source, row, rows);
     format.Pack(codec, source, tile, packed);
     EXPECT_EQ(packed.data.size(), packed.ranges.size());
@@ -218,6 +231,10 @@ TEST_P(FormatConformance, UnpackIsTheInverseOfPack) {
     if (scheme().is_cast()) continue;
     EXPECT_EQ(back.scales, whole.scales) << ShapeToString(source.shape);
     EXPECT_EQ(back.zeros, whole.zeros) << ShapeToString(source.shape);
+    EXPECT_EQ(back.scale_codes, whole.scale_codes);
+    EXPECT_EQ(back.nested_scales, whole.nested_scales);
+    EXPECT_EQ(back.tensor_scale, whole.tensor_scale);
+    EXPECT_TRUE(back.column_groups.empty());
     EXPECT_EQ(back.rows, whole.rows);
     EXPECT_EQ(back.cols, whole.cols);
   }

@@ -1,0 +1,149 @@
+#include "core/artifact/quant_settings.h"
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "core/base/error.h"
+#include "core/base/file.h"
+#include "core/base/limits.h"
+#include "core/base/status_macros.h"
+
+namespace quant {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kMaxBits = 8;
+constexpr int64_t kMaxBlock = 1 << 16;
+
+bool IsSettingsFile(absl::string_view name) {
+  return name == "quantize_config.json" || name == "quant_config.json";
+}
+
+std::string TextOf(const json& object, const char* key) {
+  const auto it = object.find(key);
+  return it != object.end() && it->is_string() ? it->get<std::string>() : "";
+}
+
+absl::StatusOr<json> ParseObject(absl::string_view text,
+                                 const std::string& name) {
+  json parsed = json::parse(text.begin(), text.end(), nullptr, false);
+  if (parsed.is_object()) return parsed;
+  return ModelMalformed(absl::StrCat(name, ": is not a JSON object"));
+}
+
+// The settings, or null.
+absl::StatusOr<json> FindSettings(const ModelReader& model) {
+  if (!model.config_json().empty()) {
+    QUANT_ASSIGN_OR_RETURN(const json config,
+                           ParseObject(model.config_json(), "config.json"));
+    for (const char* key : {"quantization_config", "compression_config"}) {
+      const auto it = config.find(key);
+      if (it != config.end() && it->is_object()) return *it;
+    }
+  }
+  if (!IsDirectory(model.path())) return json();
+  QUANT_ASSIGN_OR_RETURN(const std::vector<DirEntry> entries,
+                         ListDirectory(model.path()));
+  for (const DirEntry& file : entries) {
+    if (!IsSettingsFile(file.name) || !file.is_regular) continue;
+    QUANT_ASSIGN_OR_RETURN(
+        const std::string text,
+        ReadFile(JoinPath(model.path(), file.name), kMaxConfigBytes));
+    QUANT_ASSIGN_OR_RETURN(json settings, ParseObject(text, file.name));
+    // The files of AutoAWQ and AutoGPTQ don't say whose they are.
+    if (!settings.contains("quant_method")) {
+      settings["quant_method"] = settings.contains("w_bit") ? "awq" : "gptq";
+    }
+    return settings;
+  }
+  return json();
+}
+
+void AddBits(const json& object, const char* key, std::set<int>& bits) {
+  const auto it = object.find(key);
+  if (it == object.end() || !it->is_number_integer()) return;
+  const int64_t value = it->get<int64_t>();
+  if (value >= 1 && value <= kMaxBits) bits.insert(static_cast<int>(value));
+}
+
+absl::Status ReadGptq(const json& settings, QuantSettings& out) {
+  std::string version = TextOf(settings, "checkpoint_format");
+  if (version.empty()) version = TextOf(settings, "format");
+  out.format = version.empty() ? "gptq" : version;
+  if (out.format != "gptq" && out.format != "gptq_v2") {
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, Reason::kUnsupported,
+        absl::StrCat("quantization_config: GPTQ's checkpoint_format \"",
+                     version, "\" is not read; gptq and gptq_v2 are"));
+  }
+  AddBits(settings, "bits", out.bits);
+  const auto dynamic = settings.find("dynamic");
+  if (dynamic == settings.end() || !dynamic->is_object()) {
+    return absl::OkStatus();
+  }
+  for (const auto& item : dynamic->items()) {
+    if (item.value().is_object()) AddBits(item.value(), "bits", out.bits);
+  }
+  return absl::OkStatus();
+}
+
+void ReadCompressedTensors(const json& settings, QuantSettings& out) {
+  const auto groups = settings.find("config_groups");
+  if (groups == settings.end() || !groups->is_object()) return;
+  for (const auto& item : groups->items()) {
+    if (!item.value().is_object()) continue;
+    const auto weights = item.value().find("weights");
+    if (weights == item.value().end() || !weights->is_object()) continue;
+    AddBits(*weights, "num_bits", out.bits);
+  }
+}
+
+absl::Status ReadBlocks(const json& settings, QuantSettings& out) {
+  const auto it = settings.find("weight_block_size");
+  if (it == settings.end() || it->is_null()) return absl::OkStatus();
+  const auto good = [](const json& size) {
+    return size.is_number_integer() && size.get<int64_t>() >= 1 &&
+           size.get<int64_t>() <= kMaxBlock;
+  };
+  if (!it->is_array() || it->size() != 2 || !good((*it)[0]) ||
+      !good((*it)[1])) {
+    return ModelMalformed(
+        "quantization_config: weight_block_size is not two sizes");
+  }
+  out.block_rows = (*it)[0].get<int64_t>();
+  out.block_cols = (*it)[1].get<int64_t>();
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<QuantSettings> ReadQuantSettings(const ModelReader& model) {
+  QUANT_ASSIGN_OR_RETURN(const json settings, FindSettings(model));
+  QuantSettings out;
+  if (settings.is_null()) return out;
+  const std::string method = TextOf(settings, "quant_method");
+  if (method == "gptq") {
+    QUANT_RETURN_IF_ERROR(ReadGptq(settings, out));
+    return out;
+  }
+  if (method != "awq" && method != "bitsandbytes" && method != "fp8" &&
+      method != "compressed-tensors") {
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, Reason::kUnsupported,
+        absl::StrCat(model.path(), ": quant_method \"", method,
+                     "\" is not read; awq, bitsandbytes, compressed-tensors, "
+                     "fp8 and gptq are"));
+  }
+  out.format = method;
+  if (method == "compressed-tensors") ReadCompressedTensors(settings, out);
+  if (method == "fp8") QUANT_RETURN_IF_ERROR(ReadBlocks(settings, out));
+  return out;
+}
+
+bool IsFreeText(absl::string_view tensor) {
+  return absl::StrContains(tensor, ".quant_state.bitsandbytes__");
+}
+
+}  // namespace quant
