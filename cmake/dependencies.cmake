@@ -16,6 +16,10 @@ pkg_check_modules(hwy REQUIRED IMPORTED_TARGET libhwy)
 pkg_check_modules(quant_re2 REQUIRED IMPORTED_TARGET re2)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 find_library(QUANT_CIVETWEB_LIBRARY civetweb REQUIRED)
+# Not by its own config, which asks for OpenCL. The OpenMP runtime is the one
+# that it links, whatever compiler we use.
+find_library(QUANT_DNNL_LIBRARY dnnl REQUIRED)
+find_library(QUANT_GOMP_LIBRARY NAMES gomp libgomp.so.1 REQUIRED)
 find_program(QUANT_GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
 if(QUANT_BUILD_TESTS)
   find_package(GTest REQUIRED)

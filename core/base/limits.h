@@ -46,6 +46,12 @@ inline constexpr int64_t kMaxSideFiles = 1000;
 // One row must fit a tile: 2^24 elements are 64 MiB of float32.
 inline constexpr int64_t kMaxRowElements = int64_t{1} << 24;
 inline constexpr int64_t kMaxGroupSize = 1 << 20;
+// Forward passes. Rotary tables and scores are made per position.
+inline constexpr int64_t kMaxPositions = int64_t{1} << 32;  // as configured
+inline constexpr int64_t kMaxSequenceLength = 1 << 17;      // as run
+// One matrix in memory as float32: 16 GiB.
+inline constexpr int64_t kMaxMatrixElements = int64_t{1} << 32;
+inline constexpr int64_t kMaxTokenFileBytes = int64_t{2} << 30;
 inline constexpr int kMaxOutputsPerJob = 16;
 inline constexpr int kMaxGatesPerJob = 32;
 inline constexpr int kMaxRulesPerRecipe = 1000;

@@ -1,0 +1,115 @@
+#include <google/protobuf/struct.pb.h>
+
+#include <iostream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "client/cli/command.h"
+#include "client/cli/interrupt.h"
+#include "client/cli/local_work.h"
+#include "client/cli/output.h"
+#include "client/cli/progress.h"
+#include "core/base/error.h"
+#include "core/base/status_macros.h"
+#include "core/base/thread_pool.h"
+#include "core/container/model_reader.h"
+#include "core/container/npy.h"
+#include "core/evaluate/evaluate.h"
+
+namespace quant::cli {
+namespace {
+
+// A model and its network, which reads from it.
+struct OpenedNetwork {
+  std::unique_ptr<ModelReader> model;
+  std::unique_ptr<Network> network;
+
+  static absl::StatusOr<OpenedNetwork> Open(const std::string& path) {
+    OpenedNetwork opened;
+    QUANT_ASSIGN_OR_RETURN(opened.model, OpenModel(path));
+    auto network = Network::Open(*opened.model);
+    if (!network.ok()) {
+      return Annotate(network.status(), path);
+    }
+    opened.network = *std::move(network);
+    return opened;
+  }
+};
+
+class Eval : public Command {
+ public:
+  void AddFlags(CLI::App& app) override {
+    app.add_option("model", model_, "Model directory")->required();
+    app.add_option("--reference", reference_,
+                   "Model directory to compare with: adds KL divergence");
+    app.add_option("--evaluation", evaluation_,
+                   "Token ids, .npy of int32 or int64, one dimension")
+        ->required();
+    app.add_option("--sequence-length", length_,
+                   "Tokens per window (default: the model's context, at most "
+                   "2048)");
+    app.add_option("--spill-dir", spill_.directory,
+                   "Where hidden states go that don't fit 4 GiB")
+        ->capture_default_str();
+    threads_.Add(app);
+    AddFormatFlag(app, format_);
+  }
+
+  absl::StatusOr<int> Run() override {
+    QUANT_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens,
+                           ReadTokens(evaluation_));
+    QUANT_ASSIGN_OR_RETURN(const OpenedNetwork model,
+                           OpenedNetwork::Open(model_));
+    OpenedNetwork reference;
+    if (!reference_.empty()) {
+      QUANT_ASSIGN_OR_RETURN(reference, OpenedNetwork::Open(reference_));
+    }
+    InterruptScope interrupt;
+    ThreadPool pool(threads_.Get());
+    ProgressMeter meter("eval");
+    EvaluateOptions options;
+    options.sequence_length = length_;
+    options.run.pool = &pool;
+    options.run.stop = interrupt.token();
+    options.run.spill = spill_;
+    options.run.progress = [&](double fraction) {
+      meter.Show("evaluate", fraction, "");
+    };
+    QUANT_ASSIGN_OR_RETURN(
+        const Evaluation result,
+        Evaluate(*model.network, reference.network.get(), tokens, options));
+    meter.End();
+    Print(result);
+    return 0;
+  }
+
+ private:
+  void Print(const Evaluation& result) const {
+    if (format_ == OutputFormat::kTable || format_ == OutputFormat::kName) {
+      Table table({"METRIC", "VALUE"});
+      for (const auto& [name, value] : result.Metrics()) {
+        table.Add({name, absl::StrFormat("%.8g", value)});
+      }
+      return table.Print();
+    }
+    google::protobuf::Struct figures;
+    for (const auto& [name, value] : result.Metrics()) {
+      (*figures.mutable_fields())[name].set_number_value(value);
+    }
+    PrintMessage(figures, format_);
+  }
+
+  std::string model_;
+  std::string reference_;
+  std::string evaluation_;
+  int64_t length_ = 0;
+  SpillOptions spill_;
+  ThreadFlag threads_;
+  OutputFormat format_ = OutputFormat::kTable;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> MakeEval() { return std::make_unique<Eval>(); }
+
+}  // namespace quant::cli
