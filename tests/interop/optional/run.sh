@@ -15,5 +15,8 @@ if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
     --only-binary :all: -r "$here/requirements.txt"
   cp "$here/requirements.txt" "$venv/requirements.txt"
 fi
-QUANTCTL=$build/client/quantctl HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false \
-  PYTHONPATH=$here/.. "$venv/bin/python" -B "$here/load.py"
+for script in load.py load_hf.py; do
+  QUANTCTL=$build/client/quantctl HF_HUB_OFFLINE=1 \
+    TOKENIZERS_PARALLELISM=false PYTHONPATH=$here/.. \
+    "$venv/bin/python" -B "$here/$script"
+done
