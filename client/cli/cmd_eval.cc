@@ -1,6 +1,7 @@
 #include <google/protobuf/struct.pb.h>
 
 #include <iostream>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -15,19 +16,20 @@
 #include "core/container/model_reader.h"
 #include "core/container/npy.h"
 #include "core/evaluate/evaluate.h"
+#include "core/pipeline/value_model.h"
 
 namespace quant::cli {
 namespace {
 
 // A model and its network, which reads from it.
 struct OpenedNetwork {
-  std::unique_ptr<ModelReader> model;
+  std::optional<ValueModel> model;  // whatever it is stored as
   std::unique_ptr<Network> network;
 
   static absl::StatusOr<OpenedNetwork> Open(const std::string& path) {
     OpenedNetwork opened;
-    QUANT_ASSIGN_OR_RETURN(opened.model, OpenModel(path));
-    auto network = Network::Open(*opened.model);
+    QUANT_ASSIGN_OR_RETURN(opened.model, ValueModel::Open(path));
+    auto network = Network::Open(opened.model->values());
     if (!network.ok()) {
       return Annotate(network.status(), path);
     }
@@ -39,7 +41,8 @@ struct OpenedNetwork {
 class Eval : public Command {
  public:
   void AddFlags(CLI::App& app) override {
-    app.add_option("model", model_, "Model directory")->required();
+    app.add_option("model", model_, "Model directory, quantized or not")
+        ->required();
     app.add_option("--reference", reference_,
                    "Model directory to compare with: adds KL divergence");
     app.add_option("--evaluation", evaluation_,
