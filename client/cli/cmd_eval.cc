@@ -1,5 +1,3 @@
-#include <google/protobuf/struct.pb.h>
-
 #include <iostream>
 #include <optional>
 
@@ -13,10 +11,10 @@
 #include "core/base/error.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_pool.h"
-#include "core/container/model_reader.h"
 #include "core/container/npy.h"
 #include "core/evaluate/evaluate.h"
 #include "core/pipeline/value_model.h"
+#include "quant/v1/evaluation.pb.h"
 
 namespace quant::cli {
 namespace {
@@ -37,6 +35,29 @@ struct OpenedNetwork {
     return opened;
   }
 };
+
+v1::ModelEvaluation ToProto(const Evaluation& result) {
+  v1::ModelEvaluation out;
+  out.set_windows(result.windows);
+  out.set_sequence_length(result.sequence_length);
+  out.set_predicted_tokens(result.predicted_tokens);
+  out.set_nll(result.nll);
+  out.set_perplexity(result.perplexity);
+  if (result.reference_nll) {
+    out.set_reference_nll(*result.reference_nll);
+    out.set_reference_perplexity(*result.reference_perplexity);
+    out.set_perplexity_ratio(result.perplexity / *result.reference_perplexity);
+  }
+  if (result.divergence) {
+    out.set_kl_mean(result.divergence->mean);
+    out.set_kl_median(result.divergence->median);
+    out.set_kl_p90(result.divergence->p90);
+    out.set_kl_p99(result.divergence->p99);
+    out.set_kl_max(result.divergence->max);
+    out.set_top1_agreement(result.divergence->top1_agreement);
+  }
+  return out;
+}
 
 class Eval : public Command {
  public:
@@ -95,11 +116,7 @@ class Eval : public Command {
       }
       return table.Print();
     }
-    google::protobuf::Struct figures;
-    for (const auto& [name, value] : result.Metrics()) {
-      (*figures.mutable_fields())[name].set_number_value(value);
-    }
-    PrintMessage(figures, format_);
+    PrintMessage(ToProto(result), format_);
   }
 
   std::string model_;

@@ -23,6 +23,9 @@ from harness import (
 )
 
 
+TOKENS = MODEL.parent / "tokens" / "tiny-own_sampled_eval.npy"
+
+
 class Usage(Case):
     def test_mistakes_end_with_2_and_say_what_is_wrong(self):
         for arguments, text in [
@@ -96,6 +99,25 @@ class Questions(Case):
         for file in plan["outputs"][0]["files"]:
             size = (self.dir / "out" / file["path"]).stat().st_size
             self.assertEqual(size, int(file["sizeBytes"]), file["path"])
+
+    def test_eval_reads_artifacts_as_the_values_they_stand_for(self):
+        found = {}
+        for form in ("compressed-tensors", "dequantized"):
+            self.ctl(OK, "quantize", MODEL, "--scheme", "W4A16", "--method",
+                     "hqq", "--format", form, "--output", form, "--no-fsync")
+            found[form] = self.json(
+                "eval", form, "--evaluation", TOKENS, "--sequence-length",
+                "256", "--reference", MODEL)
+        packed, plain = found.values()
+        # They differ in the type of their scales.
+        self.assertAlmostEqual(packed["klMean"], plain["klMean"], delta=5e-4)
+        for figures in found.values():
+            self.assertEqual(figures["windows"], "64")
+            self.assertGreater(figures["perplexityRatio"], 1)
+            self.assertLess(figures["klMean"], 0.01)
+        _, said = self.ctl(USAGE, "eval", MODEL, "--evaluation", TOKENS,
+                           "--sequence-length", "1")
+        self.assertIn("sequence length: 1; 2 to", said)
 
     def test_formats_say_the_same(self):
         out, _ = self.ctl(OK, "plan", MODEL, "--scheme", "W4A16", "-o", "yaml")
