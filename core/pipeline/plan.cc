@@ -344,7 +344,8 @@ absl::Status AddBounds(const ModelReader& model, int threads, Plan& plan) {
   }
   const int64_t outputs = static_cast<int64_t>(plan.outputs.size());
   plan.memory_bound_bytes =
-      kBaseMemoryBytes + threads * (worker + kHashBufferBytes + kRunBytes) +
+      kBaseMemoryBytes +
+      threads * (worker + kHashBufferBytes + kRunBytes + kReadAheadBytes) +
       BufferPool::kMaxKeptBytes + BufferPool::kMaxSpareBytes +
       names * (1 + 2 * outputs);
   for (const OutputPlan& output : plan.outputs) {

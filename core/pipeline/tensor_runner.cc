@@ -27,7 +27,9 @@ int64_t RunTiles(const TensorJob& job) {
       bytes += range.bytes;
     }
   }
-  return std::clamp<int64_t>(kRunBytes / bytes, 1, kMaxRunTiles);
+  const int64_t source = std::max<int64_t>(rows * job.tiling.row_bytes, 1);
+  return std::clamp<int64_t>(
+      std::min(kRunBytes / bytes, kReadAheadBytes / source), 1, kMaxRunTiles);
 }
 
 }  // namespace

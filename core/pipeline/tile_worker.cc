@@ -44,6 +44,8 @@ absl::StatusOr<std::vector<TileResult>> TileWorker::Run(
     const std::vector<TensorStats>& stats,
     const std::vector<OutputFiles>& files) {
   std::vector<TileResult> results;
+  if (pass == job.passes - 1)
+    QUANT_RETURN_IF_ERROR(ReadAhead(job, tile, count));
   for (int64_t i = 0; i < count; ++i) {
     QUANT_ASSIGN_OR_RETURN(results.emplace_back(),
                            RunOne(job, tile + i, pass, stats, files));
@@ -88,12 +90,35 @@ absl::Status TileWorker::ReduceOne(const TensorJob& job, int64_t tile, int pass,
   return absl::OkStatus();
 }
 
+// The kernel copies a megabyte in a third less time than four quarters of one.
+absl::Status TileWorker::ReadAhead(const TensorJob& job, int64_t tile,
+                                   int64_t count) {
+  ahead_rows_ = 0;
+  if (count == 1 || !job.any_quantized) return absl::OkStatus();
+  const Tiling& tiling = job.tiling;
+  ahead_row_ = tiling.first_row(tile);
+  const int64_t last = tile + count - 1;
+  const int64_t rows =
+      tiling.first_row(last) + tiling.rows_of(last) - ahead_row_;
+  raw_.resize(rows * tiling.row_bytes);
+  QUANT_RETURN_IF_ERROR(model_.Read(*job.source, ahead_row_ * tiling.row_bytes,
+                                    absl::MakeSpan(raw_)));
+  ahead_rows_ = rows;
+  return absl::OkStatus();
+}
+
 absl::Status TileWorker::ReadRows(const ReducedPart& part, int64_t row,
                                   int64_t rows) {
   loaded_ = false;
-  raw_.resize(rows * part.tiling.row_bytes);
-  return model_.Read(*part.source, row * part.tiling.row_bytes,
-                     absl::MakeSpan(raw_));
+  const int64_t row_bytes = part.tiling.row_bytes;
+  if (ahead_rows_ > 0) {
+    source_ = absl::MakeSpan(raw_).subspan((row - ahead_row_) * row_bytes,
+                                           rows * row_bytes);
+    return absl::OkStatus();
+  }
+  raw_.resize(rows * row_bytes);
+  source_ = absl::MakeSpan(raw_);
+  return model_.Read(*part.source, row * row_bytes, source_);
 }
 
 absl::Status TileWorker::Load(const TensorJob& job, const ReducedPart& part,
@@ -105,12 +130,11 @@ absl::Status TileWorker::Load(const TensorJob& job, const ReducedPart& part,
   LoadResult loaded;
   if (job.any_quantized) {
     rows_.resize(rows * tiling.cols);
-    loaded = LoadRows(dtype, raw_, job.nonfinite, absl::MakeSpan(rows_));
+    loaded = LoadRows(dtype, source_, job.nonfinite, absl::MakeSpan(rows_));
   }
   const bool copied_too = !job.any_quantized || loaded.first_nonfinite >= 0;
   if (copied_too) {
-    const LoadResult scrubbed =
-        ScrubNonfinite(dtype, job.nonfinite, absl::MakeSpan(raw_));
+    const LoadResult scrubbed = ScrubNonfinite(dtype, job.nonfinite, source_);
     if (!job.any_quantized) loaded = scrubbed;
   }
   if (loaded.first_nonfinite >= 0 && job.nonfinite == Nonfinite::kError) {
@@ -139,7 +163,7 @@ absl::Status TileWorker::Encode(const TensorJob& job, int64_t row, int64_t rows,
     } else {
       QUANT_RETURN_IF_ERROR(
           Load(job, {job.source, job.tiling}, row, rows, result));
-      packed_.data = {absl::MakeConstSpan(raw_)};
+      packed_.data = {source_};
     }
     QUANT_RETURN_IF_ERROR(
         TakeRanges(job, static_cast<int>(i), files[i], result, digests));
@@ -156,8 +180,8 @@ absl::StatusOr<ErrorSums> TileWorker::Quantize(const TensorJob& job,
                                                TileResult& result) {
   const int64_t cols = job.tiling.cols;
   if (const auto sums = task.method->QuantizeSource(
-          *task.codec, task.options, job.source->dtype, raw_.data(), rows, cols,
-          codes_, scratch_)) {
+          *task.codec, task.options, job.source->dtype, source_.data(), rows,
+          cols, codes_, scratch_)) {
     return *sums;
   }
   QUANT_RETURN_IF_ERROR(Load(job, {job.source, job.tiling}, row, rows, result));

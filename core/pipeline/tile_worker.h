@@ -65,7 +65,9 @@ class TileWorker {
   absl::Status ReduceOne(const TensorJob& job, int64_t tile, int pass,
                          const std::vector<TensorStats>& stats,
                          TileResult& result);
-  // Rows of a tensor to raw_.
+  // Rows of several tiles to raw_, for ReadRows to take from.
+  absl::Status ReadAhead(const TensorJob& job, int64_t tile, int64_t count);
+  // Sets source_ to rows of a tensor, which are read unless ReadAhead has them.
   absl::Status ReadRows(const ReducedPart& part, int64_t row, int64_t rows);
   // raw_ to rows_, once per tile, with the policy for NaN and infinities.
   absl::Status Load(const TensorJob& job, const ReducedPart& part, int64_t row,
@@ -91,8 +93,11 @@ class TileWorker {
 
   const ModelReader& model_;
   BufferPool& pool_;
-  std::vector<uint8_t> raw_;  // the tile's source bytes
-  std::vector<float> rows_;   // as floats, once loaded_
+  std::vector<uint8_t> raw_;    // source bytes
+  int64_t ahead_row_ = 0;       // raw_ holds rows from this one on,
+  int64_t ahead_rows_ = 0;      // so many; 0: what ReadRows read
+  absl::Span<uint8_t> source_;  // the tile's source bytes, in raw_
+  std::vector<float> rows_;     // as floats, once loaded_
   bool loaded_ = false;
   CodeTile codes_;
   PackedTile packed_;
