@@ -61,8 +61,8 @@ struct NetworkConfig {
   float final_softcap = 0;
   float embedding_scale = 1;
   Activation activation = Activation::kSilu;
-  RopeConfig rope;          // of full attention
-  RopeConfig sliding_rope;  // of layers with a sliding window
+  RopeSettings rope;          // of full attention
+  RopeSettings sliding_rope;  // of layers with a sliding window
   std::vector<LayerConfig> layers;
 
   int64_t q_width() const { return heads * head_dim; }

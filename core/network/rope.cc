@@ -10,7 +10,7 @@ constexpr double kTwoPi = 6.283185307179586;
 
 // Long sequences stretch the base: theta' = theta (factor L / L0 - (factor -
 // 1))^(D / (D - 2)) (bloc97, "Dynamic NTK", 2023).
-double ThetaOf(const RopeConfig& config, int64_t positions) {
+double ThetaOf(const RopeSettings& config, int64_t positions) {
   const double dims = static_cast<double>(config.dims);
   if (config.kind != RopeKind::kDynamic || config.dims <= 2 ||
       positions <= config.original_positions) {
@@ -24,7 +24,7 @@ double ThetaOf(const RopeConfig& config, int64_t positions) {
 
 // Llama 3.1: long wavelengths are slowed by the factor, short ones stay, those
 // between are blended.
-double Llama3Frequency(const RopeConfig& config, double frequency) {
+double Llama3Frequency(const RopeSettings& config, double frequency) {
   const double wavelength = kTwoPi / frequency;
   const double original = static_cast<double>(config.original_positions);
   const double low = config.low_frequency_factor;
@@ -42,7 +42,7 @@ struct YarnRamp {
   double low;
   double high;
 
-  explicit YarnRamp(const RopeConfig& config) {
+  explicit YarnRamp(const RopeSettings& config) {
     low = DimensionOf(config, config.beta_fast);
     high = DimensionOf(config, config.beta_slow);
     if (config.truncate) {
@@ -60,7 +60,7 @@ struct YarnRamp {
   }
 
  private:
-  static double DimensionOf(const RopeConfig& config, double turns) {
+  static double DimensionOf(const RopeSettings& config, double turns) {
     return static_cast<double>(config.dims) *
            std::log(static_cast<double>(config.original_positions) /
                     (turns * kTwoPi)) /
@@ -70,7 +70,7 @@ struct YarnRamp {
 
 }  // namespace
 
-std::vector<double> RopeFrequencies(const RopeConfig& config,
+std::vector<double> RopeFrequencies(const RopeSettings& config,
                                     int64_t positions) {
   const double theta = ThetaOf(config, positions);
   const YarnRamp ramp(config);
@@ -103,7 +103,7 @@ std::vector<double> RopeFrequencies(const RopeConfig& config,
   return frequencies;
 }
 
-RopeTable MakeRopeTable(const RopeConfig& config, int64_t positions) {
+RopeTable MakeRopeTable(const RopeSettings& config, int64_t positions) {
   const std::vector<double> frequencies = RopeFrequencies(config, positions);
   RopeTable table;
   table.half = config.dims / 2;

@@ -18,7 +18,7 @@ namespace quant {
 
 enum class RopeKind { kDefault, kLinear, kDynamic, kLlama3, kYarn, kLongrope };
 
-struct RopeConfig {
+struct RopeSettings {
   RopeKind kind = RopeKind::kDefault;
   double theta = 10000;
   int64_t dims = 0;  // D, even
@@ -48,9 +48,9 @@ struct RopeTable {
 };
 
 // f_j for sequences of `positions`, D / 2 of them.
-std::vector<double> RopeFrequencies(const RopeConfig& config,
+std::vector<double> RopeFrequencies(const RopeSettings& config,
                                     int64_t positions);
-RopeTable MakeRopeTable(const RopeConfig& config, int64_t positions);
+RopeTable MakeRopeTable(const RopeSettings& config, int64_t positions);
 
 }  // namespace quant
 

@@ -47,7 +47,7 @@ double YarnAttention(JsonFields& fields, double factor) {
 }
 
 // sqrt(1 + ln f / ln L0), f how far the context was stretched.
-double LongropeAttention(JsonFields& fields, const RopeConfig& rope,
+double LongropeAttention(JsonFields& fields, const RopeSettings& rope,
                          int64_t max_positions) {
   if (fields.Has("attention_factor")) {
     return fields.Number("attention_factor", 1e-3, 1e3);
@@ -60,7 +60,8 @@ double LongropeAttention(JsonFields& fields, const RopeConfig& rope,
   return std::sqrt(1 + std::log(factor) / std::log(original));
 }
 
-void ParseScaling(JsonFields& fields, int64_t max_positions, RopeConfig& rope) {
+void ParseScaling(JsonFields& fields, int64_t max_positions,
+                  RopeSettings& rope) {
   switch (rope.kind) {
     case RopeKind::kDefault:
       return;
@@ -98,10 +99,10 @@ struct Outer {
   int64_t max_positions;
 };
 
-absl::StatusOr<RopeConfig> ParseOne(const Json& object, const Outer& outer) {
+absl::StatusOr<RopeSettings> ParseOne(const Json& object, const Outer& outer) {
   absl::Status status;
   JsonFields fields(object, status);
-  RopeConfig rope;
+  RopeSettings rope;
   const std::string name =
       fields.String("rope_type", fields.String("type", "default"));
   QUANT_ASSIGN_OR_RETURN(rope.kind, KindOf(name));

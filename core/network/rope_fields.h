@@ -11,8 +11,8 @@
 namespace quant {
 
 struct RopePair {
-  RopeConfig full;
-  RopeConfig sliding;
+  RopeSettings full;
+  RopeSettings sliding;
 };
 
 // `config` is the whole object. Errors as ParseNetworkConfig.

@@ -10,10 +10,9 @@
 namespace quant {
 namespace {
 
-constexpr MethodInfo kListArtifacts = {
-    "quant.v1.ArtifactService/ListArtifacts"};
-constexpr MethodInfo kGetArtifact = {"quant.v1.ArtifactService/GetArtifact"};
-constexpr MethodInfo kDeleteArtifact = {
+constexpr CallInfo kListArtifacts = {"quant.v1.ArtifactService/ListArtifacts"};
+constexpr CallInfo kGetArtifact = {"quant.v1.ArtifactService/GetArtifact"};
+constexpr CallInfo kDeleteArtifact = {
     "quant.v1.ArtifactService/DeleteArtifact"};
 
 // The job to filter by; empty for all.

@@ -24,7 +24,7 @@ using google::bytestream::ReadRequest;
 using google::bytestream::ReadResponse;
 using google::protobuf::io::CodedOutputStream;
 
-constexpr MethodInfo kRead = {"google.bytestream.ByteStream/Read"};
+constexpr CallInfo kRead = {"google.bytestream.ByteStream/Read"};
 constexpr int64_t kChunkBytes = 1 << 20;
 
 // A serialized ReadResponse with room for `size` bytes of data at `*data`.

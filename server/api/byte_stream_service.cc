@@ -7,7 +7,7 @@
 namespace quant {
 namespace {
 
-constexpr MethodInfo kQueryWriteStatus = {
+constexpr CallInfo kQueryWriteStatus = {
     "google.bytestream.ByteStream/QueryWriteStatus"};
 
 }  // namespace

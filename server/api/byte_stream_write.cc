@@ -16,8 +16,8 @@ namespace {
 using google::bytestream::WriteRequest;
 using google::bytestream::WriteResponse;
 
-constexpr MethodInfo kWrite = {"google.bytestream.ByteStream/Write", Lane::kIo,
-                               WhileDraining::kRefused};
+constexpr CallInfo kWrite = {"google.bytestream.ByteStream/Write", Lane::kIo,
+                             WhileDraining::kRefused};
 
 // The store knows no requests: what it refuses came in `data`.
 absl::Status OfData(const absl::Status& status) {

@@ -12,7 +12,7 @@ namespace {
 // Owns itself: lives from the call to OnDone, which gRPC calls after Finish.
 class UnaryReactor final : public grpc::ServerUnaryReactor {
  public:
-  UnaryReactor(const ApiEnv& env, const MethodInfo& method)
+  UnaryReactor(const ApiEnv& env, const CallInfo& method)
       : scope_(env, method) {}
 
   CallScope& scope() { return scope_; }
@@ -38,7 +38,7 @@ absl::Status Dispatch(const ApiEnv& env, Lane lane, Executor::Task task) {
 
 }  // namespace
 
-CallScope::CallScope(const ApiEnv& env, const MethodInfo& method)
+CallScope::CallScope(const ApiEnv& env, const CallInfo& method)
     : env_(env),
       method_(method),
       metrics_(env.metrics.rpc.Method(method.name)),
@@ -80,7 +80,7 @@ bool UnaryCall::cancelled() const {
   return !finished_ && context_->IsCancelled();
 }
 
-grpc::ServerUnaryReactor* Handle(const ApiEnv& env, const MethodInfo& method,
+grpc::ServerUnaryReactor* Handle(const ApiEnv& env, const CallInfo& method,
                                  grpc::CallbackServerContext* context,
                                  std::function<void(UnaryCallPtr)> body) {
   auto* reactor = new UnaryReactor(env, method);
@@ -109,7 +109,7 @@ grpc::ServerUnaryReactor* Handle(const ApiEnv& env, const MethodInfo& method,
   return reactor;
 }
 
-grpc::ServerUnaryReactor* HandleNow(const ApiEnv& env, const MethodInfo& method,
+grpc::ServerUnaryReactor* HandleNow(const ApiEnv& env, const CallInfo& method,
                                     grpc::CallbackServerContext* context,
                                     std::function<absl::Status()> body) {
   return Handle(

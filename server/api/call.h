@@ -26,7 +26,7 @@ enum class Lane {
 
 enum class WhileDraining { kServed, kRefused };
 
-struct MethodInfo {
+struct CallInfo {
   const char* name;  // "quant.v1.JobService/CreateJob"
   Lane lane = Lane::kIo;
   WhileDraining while_draining = WhileDraining::kServed;
@@ -34,7 +34,7 @@ struct MethodInfo {
 
 class CallScope {
  public:
-  CallScope(const ApiEnv& env, const MethodInfo& method);
+  CallScope(const ApiEnv& env, const CallInfo& method);
   // A scope that nobody closed counts as CANCELLED.
   ~CallScope();
   CallScope(const CallScope&) = delete;
@@ -47,7 +47,7 @@ class CallScope {
 
  private:
   const ApiEnv& env_;
-  const MethodInfo method_;
+  const CallInfo method_;
   RpcMethodMetrics& metrics_;
   const int64_t start_;
   bool closed_ = false;
@@ -79,12 +79,12 @@ class UnaryCall {
 using UnaryCallPtr = std::shared_ptr<UnaryCall>;
 
 // Runs `body` in the method's lane; it answers through the call, now or later.
-grpc::ServerUnaryReactor* Handle(const ApiEnv& env, const MethodInfo& method,
+grpc::ServerUnaryReactor* Handle(const ApiEnv& env, const CallInfo& method,
                                  grpc::CallbackServerContext* context,
                                  std::function<void(UnaryCallPtr)> body);
 
 // As Handle, for bodies that know the answer when they return.
-grpc::ServerUnaryReactor* HandleNow(const ApiEnv& env, const MethodInfo& method,
+grpc::ServerUnaryReactor* HandleNow(const ApiEnv& env, const CallInfo& method,
                                     grpc::CallbackServerContext* context,
                                     std::function<absl::Status()> body);
 

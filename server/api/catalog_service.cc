@@ -3,7 +3,7 @@
 namespace quant {
 namespace {
 
-constexpr MethodInfo kGetCapabilities = {
+constexpr CallInfo kGetCapabilities = {
     "quant.v1.CatalogService/GetCapabilities"};
 
 }  // namespace

@@ -14,8 +14,8 @@ namespace {
 using grpc::health::v1::HealthCheckRequest;
 using grpc::health::v1::HealthCheckResponse;
 
-constexpr MethodInfo kCheck = {"grpc.health.v1.Health/Check", Lane::kInline};
-constexpr MethodInfo kWatch = {"grpc.health.v1.Health/Watch", Lane::kInline};
+constexpr CallInfo kCheck = {"grpc.health.v1.Health/Check", Lane::kInline};
+constexpr CallInfo kWatch = {"grpc.health.v1.Health/Watch", Lane::kInline};
 
 constexpr absl::string_view kJobService = "quant.v1.JobService";
 constexpr absl::string_view kServices[] = {

@@ -15,16 +15,16 @@
 namespace quant {
 namespace {
 
-constexpr MethodInfo kCreateJob = {"quant.v1.JobService/CreateJob", Lane::kIo,
-                                   WhileDraining::kRefused};
-constexpr MethodInfo kGetJob = {"quant.v1.JobService/GetJob"};
-constexpr MethodInfo kListJobs = {"quant.v1.JobService/ListJobs"};
-constexpr MethodInfo kCancelJob = {"quant.v1.JobService/CancelJob"};
-constexpr MethodInfo kRetryJob = {"quant.v1.JobService/RetryJob", Lane::kIo,
-                                  WhileDraining::kRefused};
-constexpr MethodInfo kDeleteJob = {"quant.v1.JobService/DeleteJob"};
-constexpr MethodInfo kPlanJob = {"quant.v1.JobService/PlanJob", Lane::kCompute,
+constexpr CallInfo kCreateJob = {"quant.v1.JobService/CreateJob", Lane::kIo,
                                  WhileDraining::kRefused};
+constexpr CallInfo kGetJob = {"quant.v1.JobService/GetJob"};
+constexpr CallInfo kListJobs = {"quant.v1.JobService/ListJobs"};
+constexpr CallInfo kCancelJob = {"quant.v1.JobService/CancelJob"};
+constexpr CallInfo kRetryJob = {"quant.v1.JobService/RetryJob", Lane::kIo,
+                                WhileDraining::kRefused};
+constexpr CallInfo kDeleteJob = {"quant.v1.JobService/DeleteJob"};
+constexpr CallInfo kPlanJob = {"quant.v1.JobService/PlanJob", Lane::kCompute,
+                               WhileDraining::kRefused};
 
 // An error of the planner, with fields as CreateJob and PlanJob spell them.
 absl::Status OfSpec(const absl::Status& status) {

@@ -14,11 +14,11 @@
 namespace quant {
 namespace {
 
-constexpr MethodInfo kCreateUpload = {"quant.v1.ModelService/CreateUpload",
-                                      Lane::kIo, WhileDraining::kRefused};
-constexpr MethodInfo kGetUpload = {"quant.v1.ModelService/GetUpload"};
-constexpr MethodInfo kInspectModel = {"quant.v1.ModelService/InspectModel",
-                                      Lane::kCompute, WhileDraining::kRefused};
+constexpr CallInfo kCreateUpload = {"quant.v1.ModelService/CreateUpload",
+                                    Lane::kIo, WhileDraining::kRefused};
+constexpr CallInfo kGetUpload = {"quant.v1.ModelService/GetUpload"};
+constexpr CallInfo kInspectModel = {"quant.v1.ModelService/InspectModel",
+                                    Lane::kCompute, WhileDraining::kRefused};
 
 absl::StatusOr<std::vector<StoredFile>> DeclaredFiles(
     const v1::CreateUploadRequest& request) {

@@ -58,7 +58,7 @@ class StreamReactor : public Reactor, public TickedStream {
   }
 
  protected:
-  StreamReactor(const ApiEnv& env, const MethodInfo& method,
+  StreamReactor(const ApiEnv& env, const CallInfo& method,
                 grpc::CallbackServerContext* context)
       : env_(env), context_(context), scope_(env, method) {}
 

@@ -5,8 +5,8 @@
 namespace quant {
 namespace {
 
-constexpr MethodInfo kQuantizeTensor = {"quant.v1.TensorService/QuantizeTensor",
-                                        Lane::kCompute};
+constexpr CallInfo kQuantizeTensor = {"quant.v1.TensorService/QuantizeTensor",
+                                      Lane::kCompute};
 
 }  // namespace
 

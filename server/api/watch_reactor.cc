@@ -18,8 +18,8 @@ namespace {
 
 using Response = v1::WatchJobResponse;
 
-constexpr MethodInfo kWatchJob = {"quant.v1.JobService/WatchJob", Lane::kIo,
-                                  WhileDraining::kRefused};
+constexpr CallInfo kWatchJob = {"quant.v1.JobService/WatchJob", Lane::kIo,
+                                WhileDraining::kRefused};
 
 // Durable events held for a watcher; more are read when these are written.
 constexpr int kMaxPending = 64;

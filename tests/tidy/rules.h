@@ -26,6 +26,10 @@ Breaches CheckCalls(const SourceFile& file);
 // header guards.
 Breaches CheckText(const SourceFile& file);
 
+// Types of two files with one name: the linker would take either's functions
+// for both.
+Breaches CheckTypeNames(const std::vector<SourceFile>& tree);
+
 // Keep a Changelog: sections of versions, newest first, with known headings.
 Breaches CheckChangelog(const SourceFile& file);
 

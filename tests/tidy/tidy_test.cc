@@ -55,6 +55,10 @@ TEST(TidyTree, NoBannedCalls) { EXPECT_THAT(OnTheTree(CheckCalls), IsEmpty()); }
 
 TEST(TidyTree, TextIsClean) { EXPECT_THAT(OnTheTree(CheckText), IsEmpty()); }
 
+TEST(TidyTree, TypesHaveNamesOfTheirOwn) {
+  EXPECT_THAT(CheckTypeNames(Tree()), IsEmpty());
+}
+
 TEST(TidyTree, ChangelogHasItsShape) {
   for (const SourceFile& file : Tree()) {
     if (file.path != "CHANGELOG.md") continue;
@@ -62,6 +66,20 @@ TEST(TidyTree, ChangelogHasItsShape) {
     return;
   }
   FAIL() << "no CHANGELOG.md";
+}
+
+TEST(TidyNames, OneDefinitionPerNamespace) {
+  const auto in = [](std::string path, const std::string& space) {
+    return MakeFile(std::move(path), "namespace " + space +
+                                         "{\nstruct Rope {\n};\n}  // "
+                                         "namespace\nclass Later;\n");
+  };
+  EXPECT_THAT(CheckTypeNames({in("core/a.h", "quant "), in("core/b.cc", ""),
+                              in("core/c.h", "quant::cli ")}),
+              IsEmpty());
+  EXPECT_THAT(
+      CheckTypeNames({in("core/a.h", "quant "), in("core/b.cc", "quant ")}),
+      ElementsAre(HasSubstr("core/b.cc:2: quant::Rope")));
 }
 
 TEST(TidyLayers, DownIsAllowed) {

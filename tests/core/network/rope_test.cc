@@ -7,8 +7,8 @@
 namespace quant {
 namespace {
 
-RopeConfig Config(RopeKind kind) {
-  RopeConfig config;
+RopeSettings Config(RopeKind kind) {
+  RopeSettings config;
   config.kind = kind;
   config.dims = 4;
   config.theta = 100;
@@ -24,14 +24,14 @@ TEST(Rope, DefaultAndLinearByHand) {
 }
 
 TEST(Rope, DynamicBeginsBeyondTheOriginalContext) {
-  const RopeConfig config = Config(RopeKind::kDynamic);
+  const RopeSettings config = Config(RopeKind::kDynamic);
   EXPECT_EQ(RopeFrequencies(config, 100)[1], 0.1);
   // theta (4 * 2 - 3)^(4 / 2) = 2500.
   EXPECT_DOUBLE_EQ(RopeFrequencies(config, 200)[1], 1 / std::sqrt(2500));
 }
 
 TEST(Rope, Llama3SlowsLongWavesOnly) {
-  RopeConfig config = Config(RopeKind::kLlama3);
+  RopeSettings config = Config(RopeKind::kLlama3);
   config.low_frequency_factor = 2;
   config.high_frequency_factor = 10;
   // Waves of 6.3 (below 100 / 10) and 62.8 (beyond 100 / 2).
