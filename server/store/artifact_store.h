@@ -6,12 +6,14 @@
 #define QUANT_SERVER_STORE_ARTIFACT_STORE_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "server/store/file_stamp.h"
 
 namespace quant {
 
@@ -36,6 +38,9 @@ struct PublishRequest {
   std::string directory;          // finished files; consumed (moved)
   std::vector<StoredFile> files;  // what must be in it, and nothing else
   bool gate_failed = false;
+  // By path, how files looked when all their bytes had gone through their
+  // digest: those that look so still need no check when they are first read.
+  std::map<std::string, FileStamp> hashed;
 };
 
 // An open file of an artifact: reads go on after the artifact is deleted.

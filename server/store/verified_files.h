@@ -7,27 +7,13 @@
 #ifndef QUANT_SERVER_STORE_VERIFIED_FILES_H_
 #define QUANT_SERVER_STORE_VERIFIED_FILES_H_
 
-#include <cstdint>
 #include <map>
 #include <mutex>
 #include <string>
 
-#include "absl/status/statusor.h"
+#include "server/store/file_stamp.h"
 
 namespace quant {
-
-// What tells whether a file is the one it was.
-struct FileStamp {
-  uint64_t device = 0;
-  uint64_t inode = 0;
-  int64_t size_bytes = 0;
-  int64_t mtime_ns = 0;
-  int64_t ctime_ns = 0;
-  bool operator==(const FileStamp&) const = default;
-};
-
-// Of an open file.
-absl::StatusOr<FileStamp> StampOf(int fd);
 
 class VerifiedFiles {
  public:

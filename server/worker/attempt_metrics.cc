@@ -4,7 +4,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/file.h"
 #include "core/recipe/recipe.h"
+#include "server/store/file_stamp.h"
 
 namespace quant {
 namespace {
@@ -33,6 +35,15 @@ void AddMetrics(const ExecuteResult& result,
   }
 }
 
+worker::v1::FileStamp ToProto(const FileStamp& stamp) {
+  worker::v1::FileStamp out;
+  out.set_device(stamp.device);
+  out.set_inode(stamp.inode);
+  out.set_mtime_ns(stamp.mtime_ns);
+  out.set_ctime_ns(stamp.ctime_ns);
+  return out;
+}
+
 }  // namespace
 
 worker::v1::AttemptResult ToAttemptResult(const v1::JobSpec& spec,
@@ -48,6 +59,8 @@ worker::v1::AttemptResult ToAttemptResult(const v1::JobSpec& spec,
       entry.set_path(file.path);
       entry.set_size_bytes(file.size_bytes);
       entry.set_sha256(file.sha256);
+      const auto stamp = StampOf(JoinPath(output.directory, file.path));
+      if (stamp.ok()) *entry.mutable_stamp() = ToProto(*stamp);
     }
   }
   auto& metrics = *out.mutable_metrics();

@@ -8,6 +8,17 @@
 #include "core/recipe/recipe.h"
 
 namespace quant {
+namespace {
+
+FileStamp StampOfResult(const worker::v1::FileResult& file) {
+  return {.device = file.stamp().device(),
+          .inode = file.stamp().inode(),
+          .size_bytes = file.size_bytes(),
+          .mtime_ns = file.stamp().mtime_ns(),
+          .ctime_ns = file.stamp().ctime_ns()};
+}
+
+}  // namespace
 
 const char* OutcomeName(Outcome outcome) {
   switch (outcome) {
@@ -48,9 +59,11 @@ PublishRequest ToPublishRequest(const std::string& job_id,
                          .output = output.name(),
                          .directory = output.directory(),
                          .files = {},
-                         .gate_failed = gate_failed};
+                         .gate_failed = gate_failed,
+                         .hashed = {}};
   for (const worker::v1::FileResult& file : output.files()) {
     request.files.push_back({file.path(), file.size_bytes(), file.sha256()});
+    if (file.has_stamp()) request.hashed[file.path()] = StampOfResult(file);
   }
   return request;
 }

@@ -11,6 +11,7 @@ and include the SHA-256 of every output file.
 
 import argparse
 import json
+import mmap
 import os
 import re
 import shutil
@@ -43,12 +44,27 @@ def read_all(path):
             pass
 
 
+def touch_memory(size=6 << 30):
+    """Makes the host back free memory that it has taken from this guest.
+
+    Otherwise whoever writes first pays seconds for it, be it `cp` or quantd.
+    """
+    available = int(re.search(r"MemAvailable:\s+(\d+)", open("/proc/meminfo").read())
+                    .group(1)) << 10
+    size = min(size, available // 2)
+    piece = b"\1" * (1 << 24)
+    with mmap.mmap(-1, size) as memory:
+        for offset in range(0, size - len(piece), len(piece)):
+            memory[offset:offset + len(piece)] = piece
+
+
 def bench_local(build, model, rounds, work):
     """Quantizing a model, beside copying its weights."""
     weights = os.path.join(model, "model.safetensors")
     copy = os.path.join(work, "copy.safetensors")
     out = os.path.join(work, "out")
     times = {"cp": [], "W4A16": [], "W8A16": []}
+    touch_memory()
     read_all(weights)
     for _ in range(rounds):
         # Interleaved, so that a slow moment hits all three.
@@ -168,7 +184,8 @@ def bench_download(build, root, big, work):
             check=True, stdout=subprocess.PIPE, text=True).stdout
         artifact = json.loads(job)["artifacts"][0]
         rates = []
-        for _ in range(3):
+        touch_memory()
+        for _ in range(5):
             begin = time.monotonic()
             process = subprocess.Popen(
                 [control, "download", "--server", server.grpc, artifact,

@@ -6,6 +6,8 @@
 #include <set>
 #include <thread>
 
+#include "core/base/digest.h"
+#include "core/base/file.h"
 #include "tests/conformance/artifact_store/harness.h"
 
 namespace quant::testing {
@@ -243,6 +245,32 @@ TEST_P(ArtifactStoreTest, VerifiedFilesAreRememberedUntilTheyAreTouched) {
   EXPECT_TRUE(verified("a"));
   Reopen();
   EXPECT_FALSE(verified("a")) << "a start forgets";
+}
+
+TEST_P(ArtifactStoreTest, FilesUntouchedSinceTheyWereHashedAreVerified) {
+  const std::string work = *store_->WorkDirectory(kJob);
+  const std::string directory = JoinPath(work, "out");
+  ASSERT_TRUE(MakeDirectories(directory).ok());
+  PublishRequest request{.job_id = kJob,
+                         .output = "out",
+                         .directory = directory,
+                         .files = {},
+                         .gate_failed = false,
+                         .hashed = {}};
+  for (const std::string name :
+       {"as_hashed", "changed_since", "never_hashed"}) {
+    const std::string path = JoinPath(directory, name);
+    ASSERT_TRUE(WriteFileAtomically(path, "12", /*sync=*/false).ok());
+    request.files.push_back({name, 2, Sha256Hex("12")});
+    if (name != "never_hashed") request.hashed[name] = *StampOf(path);
+  }
+  ASSERT_TRUE(WriteFileAtomically(JoinPath(directory, "changed_since"), "1X",
+                                  /*sync=*/false)
+                  .ok());
+  const ArtifactRecord made = *store_->Publish(request);
+  EXPECT_TRUE((*store_->Open(made.id, "as_hashed"))->verified());
+  EXPECT_FALSE((*store_->Open(made.id, "changed_since"))->verified());
+  EXPECT_FALSE((*store_->Open(made.id, "never_hashed"))->verified());
 }
 
 TEST_P(ArtifactStoreTest, ManyThreadsPublishOneArtifact) {
