@@ -11,6 +11,7 @@
 
 #include <cstdint>
 
+#include "core/kernels/lane_sums.h"
 #include "core/tensor/ggml_type.h"
 
 namespace quant {
@@ -26,12 +27,17 @@ enum class SearchLevel {
 using EncodeBlocks = void (*)(const float* x, int64_t n,
                               const float* importance, SearchLevel search,
                               uint8_t* blocks);
+// The same, and adds the errors as AddErrors does (error_sums.h), bit by bit.
+using EncodeMeasured = void (*)(const float* x, int64_t n,
+                                const float* importance, SearchLevel search,
+                                uint8_t* blocks, LaneSums& sums);
 // The inverse; any bytes decode.
 using DecodeBlocks = void (*)(const uint8_t* blocks, int64_t n, float* out);
 
 struct GgmlKernels {
   EncodeBlocks encode = nullptr;
   DecodeBlocks decode = nullptr;
+  EncodeMeasured encode_measured = nullptr;  // where it saves time
 };
 
 // The kernels of a block type, from the table in ggml_blocks.def. Null members

@@ -39,6 +39,7 @@ HWY_INLINE float PeakOf(const float* x) {
 // Scales of up to 16 blocks.
 struct Scales {
   alignas(64) float peaks[kTileBlocks] = {};
+  alignas(64) float values[kTileBlocks];  // as stored
   alignas(64) float inverses[kTileBlocks];
   alignas(64) int32_t codes[kTileBlocks];  // f16
 };
@@ -52,8 +53,10 @@ HWY_INLINE bool ChooseScales(Scales& s) {
   for (int b = 0; b < kTileBlocks; b += kFloatLanes) {
     const VF d = hn::Div(hn::Load(df, s.peaks + b), hn::Set(df, 127.0f));
     const VI code = F16Codes(d);
+    const VF value = F16Values(code);
     hn::Store(code, di, s.codes + b);
-    hn::Store(InverseOrZero(F16Values(code)), df, s.inverses + b);
+    hn::Store(value, df, s.values + b);
+    hn::Store(InverseOrZero(value), df, s.inverses + b);
     regular &=
         hn::AllTrue(di, hn::Or(hn::Eq(code, hn::Zero(di)),
                                hn::And(hn::Gt(code, hn::Set(di, 0x3FF)),
@@ -64,41 +67,50 @@ HWY_INLINE bool ChooseScales(Scales& s) {
 
 template <bool kClamp>
 HWY_INLINE void StoreBlocks(const float* x, const Scales& s, int64_t count,
-                            uint8_t* out) {
+                            uint8_t* out, Accumulators& sums) {
   const DF df;
+  const VF magic = hn::Set(df, 0x1.8p23f);
   const hn::Rebind<uint8_t, DU> d8;
   for (int64_t b = 0; b < count; ++b, x += kTileElems, out += kQ80Bytes) {
     StoreF16(s.codes[b], out);
     const VF inverse = hn::Set(df, s.inverses[b]);
+    const VF d = hn::Set(df, s.values[b]);
     HWY_UNROLL(2)
     for (int e = 0; e < kTileElems; e += kFloatLanes) {
-      VF t = hn::Mul(hn::LoadU(df, x + e), inverse);
+      const VF value = hn::LoadU(df, x + e);
+      VF t = hn::Mul(value, inverse);
       if constexpr (kClamp) t = Clamp(t, -127, 127);
       // The low byte of the sum is the integer.
-      const auto bits = hn::BitCast(DU(), hn::Add(t, hn::Set(df, 0x1.8p23f)));
-      hn::StoreU(hn::TruncateTo(d8, bits), d8, out + 2 + e);
+      const VF rounded = hn::Add(t, magic);
+      hn::StoreU(hn::TruncateTo(d8, hn::BitCast(DU(), rounded)), d8,
+                 out + 2 + e);
+      const VF back = hn::Mul(hn::Sub(rounded, magic), d);
+      sums.Add(e / kFloatLanes % kRegisters, value, hn::Sub(back, value));
     }
   }
 }
 
 // `count` <= 16 blocks.
-HWY_INLINE void EncodeBlocks16(const float* x, int64_t count, uint8_t* out) {
+HWY_INLINE void EncodeBlocks16(const float* x, int64_t count, uint8_t* out,
+                               Accumulators& sums) {
   Scales s;
   for (int64_t b = 0; b < count; ++b) s.peaks[b] = PeakOf(x + b * kTileElems);
   if (HWY_LIKELY(ChooseScales(s))) {
-    StoreBlocks<false>(x, s, count, out);
+    StoreBlocks<false>(x, s, count, out, sums);
   } else {
-    StoreBlocks<true>(x, s, count, out);
+    StoreBlocks<true>(x, s, count, out, sums);
   }
 }
 
-void EncodeQ80(const float* x, int64_t n, uint8_t* out) {
+void EncodeQ80(const float* x, int64_t n, uint8_t* out, LaneSums& lanes) {
+  Accumulators sums(lanes);
   const int64_t blocks = n / kTileElems;
   for (int64_t begin = 0; begin < blocks; begin += kTileBlocks) {
     EncodeBlocks16(x + begin * kTileElems,
                    std::min<int64_t>(kTileBlocks, blocks - begin),
-                   out + begin * kQ80Bytes);
+                   out + begin * kQ80Bytes, sums);
   }
+  sums.Store(lanes);
 }
 
 void DecodeQ80(const uint8_t* blocks, int64_t n, float* out) {
@@ -126,8 +138,8 @@ HWY_EXPORT(EncodeQ80);
 HWY_EXPORT(DecodeQ80);
 
 void EncodeQ8_0(const float* x, int64_t n, const float* /*importance*/,
-                SearchLevel /*search*/, uint8_t* blocks) {
-  HWY_DYNAMIC_DISPATCH(EncodeQ80)(x, n, blocks);
+                SearchLevel /*search*/, uint8_t* blocks, LaneSums& sums) {
+  HWY_DYNAMIC_DISPATCH(EncodeQ80)(x, n, blocks, sums);
 }
 void DecodeQ8_0(const uint8_t* blocks, int64_t n, float* out) {
   HWY_DYNAMIC_DISPATCH(DecodeQ80)(blocks, n, out);

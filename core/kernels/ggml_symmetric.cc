@@ -6,7 +6,8 @@
 // 32-bit word; 16 bytes, byte j with the low four bits of element j below and
 // those of element j + 16 above.
 // Source: the ggml block types of these names. The reference takes
-// d = peak / -2^(b-1) without a search; see ggml_scale-inl.h for ours.
+// d = peak / -2^(b-1) without a search; see ggml_scale-inl.h and
+// ggml_pairs-inl.h for ours.
 #include <cstdint>
 
 #include "core/kernels/ggml_blocks.h"
@@ -16,6 +17,7 @@
 #define HWY_TARGET_INCLUDE "core/kernels/ggml_symmetric.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // Per target, after the line above:
+#include "core/kernels/ggml_pairs-inl.h"
 #include "core/kernels/ggml_scale-inl.h"
 #include "hwy/highway.h"
 
@@ -23,26 +25,28 @@ HWY_BEFORE_NAMESPACE();
 namespace quant {
 namespace HWY_NAMESPACE {
 
-// Where the search maps the peak of a block. Found by a greedy choice from a
-// fine grid, on blocks of normal, Student and Laplace weights; the last ones
-// clip the peak, which pays only where importances differ.
+// Where the searches map the peak of a block. Found by a greedy choice from a
+// fine grid, on blocks of normal, Student and Laplace weights. kPeaks: with
+// importances; the last ones clip the peak, which pays only there. kFactors:
+// without (ggml_pairs-inl.h); the first is the closed formula.
 template <int kHalf>
 struct Peaks;
 template <>
 struct Peaks<8> {
   static constexpr float kPeaks[] = {-8.7f, -7.15f, -8.3f, -7.7f, -9.9f, -9.2f};
-  static constexpr int kPlainPeaks = 4;
+  static constexpr int kFactors[] = {128, 139, 114, 133, 123};
 };
 template <>
 struct Peaks<16> {
   static constexpr float kPeaks[] = {-15.05f, -16.65f, -16.3f,  -14.4f, -15.7f,
                                      -14.1f,  -17.95f, -17.25f, -13.1f};
-  static constexpr int kPlainPeaks = 5;
+  static constexpr int kFactors[] = {256, 241, 266, 261, 230, 251};
 };
 
 template <int kHalf>
 struct IntegerGrid : Peaks<kHalf> {
   static constexpr float kFirst = -kHalf;
+  static constexpr int kPlainPeaks = 0;  // always weighted
   static constexpr int kFastPeaks = 0;
 
   HWY_INLINE VF Factor(VF inverse) const { return inverse; }
@@ -53,69 +57,127 @@ struct IntegerGrid : Peaks<kHalf> {
   }
 };
 
-// Codes of one register of a tile for the stored scale.
-template <int kHalf>
-struct IntegerCodes {
-  const float* x;
-  VF inverse;
+// Bit 4 of every code, as an integer.
+HWY_INLINE uint32_t FifthBits(VI codes) {
+  const DI di;
+  const VI fifth = hn::Set(di, 16);
+  uint8_t bytes[8] = {};
+  hn::StoreMaskBits(di, hn::Eq(hn::And(codes, fifth), fifth), bytes);
+  uint32_t bits;
+  std::memcpy(&bits, bytes, sizeof(bits));
+  return bits;
+}
 
-  HWY_INLINE VI operator()(int e) const {
-    const VF t = hn::Mul(hn::Load(DF(), x + e * kTileBlocks), inverse);
-    return CodeClamped<-kHalf, kHalf - 1>(t);
+template <int kHalf, bool kWeighted>
+HWY_INLINE VF ScaleOfBlocks(const Tile& tile, int r, SearchLevel search) {
+  if constexpr (kWeighted) {
+    return FindScale<IntegerGrid<kHalf>, true>({}, tile, r, search);
   }
+  const auto& factors = Peaks<kHalf>::kFactors;
+  const int count = static_cast<int>(std::size(factors));
+  return FindPairScale<kHalf>(tile, r, factors,
+                              search == SearchLevel::kFast ? 1 : count);
+}
+
+// Scales of up to 16 blocks, as they are stored.
+struct StoredScales {
+  alignas(64) int32_t codes[kTileBlocks];  // f16
+  alignas(64) float values[kTileBlocks];
+  alignas(64) float inverses[kTileBlocks];
 };
 
 template <int kHalf, bool kWeighted>
-void EncodeSymmetric(const float* x, int64_t blocks, const float* importance,
-                     SearchLevel search, uint8_t* out) {
-  constexpr bool kFifth = kHalf == 16;
-  const IntegerGrid<kHalf> grid;
+HWY_INLINE void ChooseScales(const float* x, const float* importance,
+                             int64_t count, SearchLevel search,
+                             StoredScales& out) {
   Tile tile;
-  PackedTile packed;
+  LoadTile<kWeighted>(x, importance, count, tile);
+  for (int r = 0; r < kRegisters; ++r) {
+    const VI code = F16Codes(ScaleOfBlocks<kHalf, kWeighted>(tile, r, search));
+    const VF value = F16Values(code);
+    hn::Store(code, DI(), out.codes + r * kFloatLanes);
+    hn::Store(value, DF(), out.values + r * kFloatLanes);
+    hn::Store(InverseOrZero(value), DF(), out.inverses + r * kFloatLanes);
+  }
+}
+
+// Codes of one register of a block, in the low bits; their errors are added to
+// register r of the sums.
+template <int kHalf>
+HWY_INLINE VI CodesOf(const float* x, int r, float d, float inverse,
+                      Accumulators& sums) {
+  const DF df;
+  const VF magic = hn::Set(df, 0x1.8p23f);
+  const VF value = hn::LoadU(df, x);
+  const VF t = Clamp(hn::Mul(value, hn::Set(df, inverse)), -kHalf, kHalf - 1);
+  const VF rounded = hn::Add(t, magic);  // the integer is in the low bits
+  const VF back = hn::Mul(hn::Sub(rounded, magic), hn::Set(df, d));
+  sums.Add(r, value, hn::Sub(back, value));
+  return hn::Add(hn::BitCast(DI(), rounded), hn::Set(DI(), kHalf));
+}
+
+// x [32] -> out: fifth bits, where there are, and nibbles.
+template <int kHalf>
+HWY_INLINE void StoreBlock(const float* x, float d, float inverse,
+                           Accumulators& sums, uint8_t* out) {
+  constexpr bool kFifth = kHalf == 16;
+  const DI di;
+  const hn::Rebind<uint8_t, DU> d8;
+  uint32_t high = 0;
+  uint8_t* nibbles = kFifth ? out + 4 : out;
+  for (int r = 0; r < kRegisters; ++r) {
+    const int e = r * kFloatLanes;
+    VI below = CodesOf<kHalf>(x + e, r, d, inverse, sums);
+    VI above = CodesOf<kHalf>(x + e + 16, r, d, inverse, sums);
+    if constexpr (kFifth) {
+      high |= FifthBits(below) << e | FifthBits(above) << (e + 16);
+      below = hn::And(below, hn::Set(di, 15));
+    }
+    const VI pair = hn::Add(below, hn::ShiftLeft<4>(above));
+    hn::StoreU(hn::TruncateTo(d8, hn::BitCast(DU(), pair)), d8, nibbles + e);
+  }
+  if constexpr (kFifth) std::memcpy(out, &high, sizeof(high));
+}
+
+template <int kHalf, bool kWeighted>
+void EncodeSymmetric(const float* x, int64_t blocks, const float* importance,
+                     SearchLevel search, uint8_t* out, LaneSums& lanes) {
+  constexpr int kBytes = kHalf == 16 ? 22 : 18;
+  StoredScales scales;
+  Accumulators sums(lanes);
   for (int64_t begin = 0; begin < blocks; begin += kTileBlocks) {
     const int64_t count = std::min<int64_t>(kTileBlocks, blocks - begin);
-    LoadTile<kWeighted>(x + begin * kTileElems, importance + begin * kTileElems,
-                        count, tile);
-    for (int r = 0; r < kRegisters; ++r) {
-      const VF d =
-          FindScale<IntegerGrid<kHalf>, kWeighted>(grid, tile, r, search);
-      const VI code = F16Codes(d);
-      hn::Store(code, DI(), packed.d + r * kFloatLanes);
-      const IntegerCodes<kHalf> codes{tile.x + r * kFloatLanes,
-                                      InverseOrZero(F16Values(code))};
-      PackNibbles<kFifth>(codes, r, packed);
-    }
-    for (int64_t b = 0; b < count; ++b) {
-      StoreF16(packed.d[b], out);
-      out += 2;
-      if constexpr (kFifth) {
-        std::memcpy(out, packed.high + b, 4);
-        out += 4;
-      }
-      std::memcpy(out, packed.nibbles + 4 * b, 16);
-      out += 16;
+    const float* from = x + begin * kTileElems;
+    ChooseScales<kHalf, kWeighted>(from, importance + begin * kTileElems, count,
+                                   search, scales);
+    for (int64_t b = 0; b < count; ++b, out += kBytes) {
+      StoreF16(scales.codes[b], out);
+      StoreBlock<kHalf>(from + b * kTileElems, scales.values[b],
+                        scales.inverses[b], sums, out + 2);
     }
   }
+  sums.Store(lanes);
 }
 
 template <int kHalf>
 void EncodeSymmetricImpl(const float* x, int64_t n, const float* importance,
-                         SearchLevel search, uint8_t* blocks) {
+                         SearchLevel search, uint8_t* out, LaneSums& sums) {
+  const int64_t blocks = n / kTileElems;
   if (importance != nullptr && search == SearchLevel::kDefault) {
-    EncodeSymmetric<kHalf, true>(x, n / kTileElems, importance, search, blocks);
+    EncodeSymmetric<kHalf, true>(x, blocks, importance, search, out, sums);
   } else {
-    EncodeSymmetric<kHalf, false>(x, n / kTileElems, x, search, blocks);
+    EncodeSymmetric<kHalf, false>(x, blocks, x, search, out, sums);
   }
 }
 
 void EncodeQ40(const float* x, int64_t n, const float* importance,
-               SearchLevel search, uint8_t* blocks) {
-  EncodeSymmetricImpl<8>(x, n, importance, search, blocks);
+               SearchLevel search, uint8_t* blocks, LaneSums& sums) {
+  EncodeSymmetricImpl<8>(x, n, importance, search, blocks, sums);
 }
 
 void EncodeQ50(const float* x, int64_t n, const float* importance,
-               SearchLevel search, uint8_t* blocks) {
-  EncodeSymmetricImpl<16>(x, n, importance, search, blocks);
+               SearchLevel search, uint8_t* blocks, LaneSums& sums) {
+  EncodeSymmetricImpl<16>(x, n, importance, search, blocks, sums);
 }
 
 template <int kHalf>
@@ -164,12 +226,12 @@ HWY_EXPORT(DecodeQ40);
 HWY_EXPORT(DecodeQ50);
 
 void EncodeQ4_0(const float* x, int64_t n, const float* importance,
-                SearchLevel search, uint8_t* blocks) {
-  HWY_DYNAMIC_DISPATCH(EncodeQ40)(x, n, importance, search, blocks);
+                SearchLevel search, uint8_t* blocks, LaneSums& sums) {
+  HWY_DYNAMIC_DISPATCH(EncodeQ40)(x, n, importance, search, blocks, sums);
 }
 void EncodeQ5_0(const float* x, int64_t n, const float* importance,
-                SearchLevel search, uint8_t* blocks) {
-  HWY_DYNAMIC_DISPATCH(EncodeQ50)(x, n, importance, search, blocks);
+                SearchLevel search, uint8_t* blocks, LaneSums& sums) {
+  HWY_DYNAMIC_DISPATCH(EncodeQ50)(x, n, importance, search, blocks, sums);
 }
 void DecodeQ4_0(const uint8_t* blocks, int64_t n, float* out) {
   HWY_DYNAMIC_DISPATCH(DecodeQ40)(blocks, n, out);
