@@ -2,20 +2,24 @@
 """Times GGUF quantization beside llama.cpp's own quantizer, in one run.
 
     tests/bench/gguf.py BUILD_DIR PYTHON [--model-bytes N] [--rounds N]
-                        [--types Q8_0,Q4_0,...] [--work DIR]
+                        [--types Q8_0,Q4_0,...] [--source FILE] [--work DIR]
 
 PYTHON has the package llama-cpp-python (tests/interop/llama_cpp/run.sh makes
 build/venv-llama). Both read the same F16 GGUF file from a warm page cache with
 two threads and write to the same disk without fsync; quantctl also hashes what
-it writes. Prints times, peak memory and the ratio; asserts nothing.
+it writes. Prints times, peak memory, the ratio, and which fraction of the time
+the floor is: reading the source and writing as many bytes as the result has,
+with two threads, on the same page cache. Asserts nothing.
 """
 
 import argparse
+import concurrent.futures
 import os
 import shutil
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
 
 SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -53,6 +57,54 @@ def timed(command):
     return time.monotonic() - begin, usage.ru_maxrss / 1e3
 
 
+def each_piece(size, work):
+    """Seconds of work(offset, bytes) on all pieces of a file by two threads."""
+    piece = 1 << 20
+    begin = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(int(THREADS)) as pool:
+        list(pool.map(lambda at: work(at, min(piece, size - at)),
+                      range(0, size, piece)))
+    return time.monotonic() - begin
+
+
+class Floor:
+    """What no quantizer can be faster than, measured: seconds per byte."""
+
+    def __init__(self, source, work):
+        size, buffers = os.path.getsize(source), threading.local()
+
+        def buffer(count):
+            if not hasattr(buffers, "data"):
+                buffers.data = memoryview(bytearray(1 << 20))
+            return buffers.data[:count]
+
+        path = os.path.join(work, "floor")
+        self.read, self.write = [], []
+        with open(source, "rb") as file, open(path, "wb+") as out:
+            for _ in range(3):
+                self.read.append(each_piece(
+                    size, lambda at, n: os.preadv(file.fileno(), [buffer(n)],
+                                                  at)) / size)
+                os.ftruncate(out.fileno(), 0)
+                os.posix_fallocate(out.fileno(), 0, size // 2)
+                self.write.append(each_piece(
+                    size // 2, lambda at, n: os.pwrite(out.fileno(), buffer(n),
+                                                       at)) / (size // 2))
+        os.remove(path)
+        self.size = size
+
+    def seconds(self, written):
+        return min(self.read) * self.size + min(self.write) * written
+
+
+def processor():
+    with open("/proc/cpuinfo") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.split(":")[1].strip()
+    return "unknown processor"
+
+
 def show(label, times):
     seconds = [t for t, _ in times]
     print("  %-16s min %.2f / median %.2f / max %.2f s, peak %.0f MB"
@@ -80,7 +132,7 @@ def make_model(build, size, work):
     return os.path.join(out, "model-F16.gguf")
 
 
-def bench_type(options, build, source, name, work):
+def bench_type(options, build, source, name, floor, work):
     out = os.path.join(work, "out")
     theirs_out = os.path.join(work, "theirs.gguf")
     ours = {level: [] for level in AIMS[name]}
@@ -91,6 +143,7 @@ def bench_type(options, build, source, name, work):
                 [os.path.join(build, "client", "quantctl"), "quantize", source,
                  "--scheme", name, "--search", level, "--output", out,
                  "--threads", THREADS, "--no-fsync"]))
+            written = sum(entry.stat().st_size for entry in os.scandir(out))
             shutil.rmtree(out)
         theirs.append(timed([options.python, "-c", THEIRS, source, theirs_out,
                              str(FILE_TYPES[name]), THREADS]))
@@ -99,8 +152,10 @@ def bench_type(options, build, source, name, work):
     reference = show("llama.cpp", theirs)
     for level, times in ours.items():
         median = show("quantctl " + level, times)
-        print("    %.1f x as fast by medians (aim %d)"
-              % (reference / median, AIMS[name][level]))
+        print("    %.1f x as fast by medians (aim %d); the floor of %.2f s is"
+              " %.0f %% of it" % (reference / median, AIMS[name][level],
+                                 floor.seconds(written),
+                                 100 * floor.seconds(written) / median))
 
 
 def main():
@@ -108,19 +163,22 @@ def main():
     parser.add_argument("build")
     parser.add_argument("python")
     parser.add_argument("--model-bytes", default="2200000000")
+    parser.add_argument("--source", help="an F16 .gguf file to take instead")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--types", default=",".join(AIMS))
     parser.add_argument("--work", default=None)
     options = parser.parse_args()
     work = tempfile.mkdtemp(dir=options.work, prefix="quant-bench-")
-    print("load average %.2f %.2f %.2f, %d cores"
-          % (*os.getloadavg(), os.cpu_count()))
+    print("load average %.2f %.2f %.2f, %d cores, %s"
+          % (*os.getloadavg(), os.cpu_count(), processor()))
     try:
         build = os.path.abspath(options.build)
-        source = make_model(build, options.model_bytes, work)
-        print("F16 source of %.2f GB" % (os.path.getsize(source) / 1e9))
+        source = options.source or make_model(build, options.model_bytes, work)
+        floor = Floor(source, work)
+        print("F16 source of %.2f GB, read in %.2f s"
+              % (floor.size / 1e9, floor.seconds(0)))
         for name in options.types.split(","):
-            bench_type(options, build, source, name, work)
+            bench_type(options, build, source, name, floor, work)
     finally:
         shutil.rmtree(work)
 

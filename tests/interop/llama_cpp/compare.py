@@ -4,10 +4,15 @@ no more than the file of the same type that llama.cpp's own quantizer makes
 (beyond one standard error of the latter), without and with an importance
 matrix. Prints a table; exits with 1 when something fails.
 
-usage: compare.py QUANTCTL WORK_DIRECTORY
+usage: compare.py QUANTCTL WORK_DIRECTORY [--windows N]
+
+N windows of each evaluation text are read, all without the option.
 """
 
+import argparse
 import dataclasses
+import importlib.metadata
+import os
 import pathlib
 import subprocess
 import sys
@@ -20,7 +25,9 @@ import importance
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 # Models and texts that lie beside the sources; the project does not ship them.
-DATA = ROOT.parent / "shared/data"
+DATA = pathlib.Path(
+    os.environ.get("QUANT_TEST_DATA", ROOT.parent / "shared/data")
+)
 
 FILE_TYPES = [
     "Q8_0",
@@ -50,10 +57,10 @@ CONTINUED = 16
 CALIBRATION_WINDOWS = 16
 
 
-def read_windows(path, length):
+def read_windows(path, length, most=None):
     tokens = np.load(path)
     count = len(tokens) // length
-    return tokens[: count * length].reshape(count, length)
+    return tokens[: count * length].reshape(count, length)[:most]
 
 
 @dataclasses.dataclass
@@ -101,12 +108,12 @@ def row(*cells):
 class Comparison:
     """Everything that is asked of the files of one model."""
 
-    def __init__(self, quantctl, model, work, failures):
+    def __init__(self, quantctl, model, work, failures, windows):
         self.quantctl = quantctl
         self.model = model
         self.work = work
         self.failures = failures
-        self.windows = read_windows(model.evaluation, model.context)
+        self.windows = read_windows(model.evaluation, model.context, windows)
 
     def fail(self, text):
         self.failures.add(f"{self.model.name}: {text}")
@@ -204,10 +211,17 @@ class Comparison:
 
 
 def main():
-    quantctl, work = sys.argv[1], pathlib.Path(sys.argv[2])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("quantctl")
+    parser.add_argument("work", type=pathlib.Path)
+    parser.add_argument("--windows", type=int)
+    options = parser.parse_args()
+    for package in ("llama-cpp-python", "gguf", "numpy", "tokenizers"):
+        print(package, importlib.metadata.version(package))
     failures = Failures()
     for model in models():
-        Comparison(quantctl, model, work, failures).run()
+        Comparison(options.quantctl, model, options.work, failures,
+                   options.windows).run()
     print(f"\n{failures.count} failures")
     return 1 if failures.count else 0
 

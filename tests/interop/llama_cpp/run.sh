@@ -1,23 +1,33 @@
 #!/usr/bin/env bash
-# run.sh BUILD_DIR: makes an environment with llama.cpp's Python package, built
-# from its sources on first use (build/venv-llama; about 10 minutes of one core,
-# needs a C++ compiler and CMake), and holds quantctl's GGUF files against it:
-# every decoder family's logits, then every file type's quality.
+# run.sh BUILD_DIR [--report FILE] [--windows N]: holds quantctl's GGUF files
+# against llama.cpp (see venv.sh): every decoder family's logits, then every file
+# type's quality, on N windows of text (default: all). --report keeps what was
+# printed as a page.
 set -euo pipefail
-build=$(cd "${1:?usage: run.sh BUILD_DIR}" && pwd)
+build=$(cd "${1:?usage: run.sh BUILD_DIR [--report FILE] [--windows N]}" && pwd)
+shift
+report=
+if [[ ${1:-} == --report ]]; then
+  report=$(realpath "$2")
+  shift 2
+fi
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 venv=$root/build/venv-llama
-if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
-  rm -rf "$venv"
-  python3 -m venv "$venv"
-  # Plain CPU kernels: the same figures on any x86-64 of the last ten years.
-  CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_OPENMP=OFF -DLLAVA_BUILD=OFF" \
-    nice "$venv/bin/pip" install --quiet --disable-pip-version-check \
-    --no-binary llama-cpp-python -r "$here/requirements.txt"
-  cp "$here/requirements.txt" "$venv/requirements.txt"  # last: complete
-fi
+"$here/venv.sh" "$venv"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-"$venv/bin/python" -B "$here/families.py" "$build/client/quantctl" "$work"
-"$venv/bin/python" -B "$here/compare.py" "$build/client/quantctl" "$work"
+{
+  "$venv/bin/python" -B "$here/families.py" "$build/client/quantctl" "$work" \
+    2>"$work/log" || { cat "$work/log" && exit 1; }
+  "$venv/bin/python" -B "$here/compare.py" "$build/client/quantctl" "$work" "$@"
+} | tee "$work/transcript"
+[[ -z $report ]] && exit 0
+{
+  printf '# llama.cpp\n\nMade by `tests/interop/llama_cpp/run.sh`: GGUF files of '
+  printf '`quantctl`, in llama.cpp.\nDivergence is mean KL to the F16 file, per '
+  printf 'token; ours and that of the file of the same\ntype by its own quantizer.'
+  printf '\n\n```\n'
+  cat "$work/transcript"
+  printf '```\n'
+} >"$report"
