@@ -6,7 +6,8 @@
 # gRPC is plaintext on all addresses of the container, as --insecure says:
 # publish it to a trusted network only, or mount certificates and set
 # QUANT_TLS_CERT and QUANT_TLS_KEY.
-FROM debian:12-slim AS build
+ARG BASE=debian:12-slim
+FROM ${BASE} AS build
 WORKDIR /src
 COPY scripts/deps.sh scripts/deps.sh
 RUN scripts/deps.sh && rm -rf /var/lib/apt/lists/*
@@ -21,7 +22,10 @@ RUN mkdir /libs \
   | grep -vE '/(libc|libm|libpthread|libdl|librt|libresolv)\.so' \
   | xargs -I{} cp -L {} /libs/
 
-FROM debian:12-slim
+FROM ${BASE}
+LABEL org.opencontainers.image.title="quantd" \
+      org.opencontainers.image.description="Model quantization as a service" \
+      org.opencontainers.image.licenses="Apache-2.0"
 RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/quantd quantd \
  && mkdir /models
 COPY --from=build /libs/ /usr/local/lib/

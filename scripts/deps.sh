@@ -6,7 +6,8 @@ set -euo pipefail
 
 packages=(
   # Tools.
-  ca-certificates ccache cmake curl g++ git make mold ninja-build pkg-config
+  ca-certificates ccache cmake curl g++ git make mold ninja-build openssl
+  pkg-config
   # The stack: gRPC, Protobuf and Abseil.
   libabsl-dev libgrpc++-dev libprotobuf-dev protobuf-compiler
   protobuf-compiler-grpc

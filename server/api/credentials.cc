@@ -11,7 +11,8 @@
 namespace quant {
 namespace {
 
-constexpr unsigned int kRefreshSeconds = 60;
+// How soon new files are in use.
+constexpr unsigned int kRefreshSeconds = 5;
 constexpr int64_t kMaxPemBytes = 1 << 20;
 
 absl::Status CheckPem(const std::string& path, absl::string_view what) {
