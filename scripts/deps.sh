@@ -18,7 +18,8 @@ packages=(
   prometheus-cpp-dev
   # Tests and benchmarks: grpcurl is built with Go, the independent reader of
   # artifacts runs in a Python virtual environment.
-  golang-go libbenchmark-dev libgmock-dev libgtest-dev python3 python3-venv
+  golang-go libbenchmark-dev libgmock-dev libgtest-dev prometheus python3
+  python3-venv
 )
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then

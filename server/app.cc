@@ -13,6 +13,7 @@
 #include "core/base/error.h"
 #include "core/base/status_macros.h"
 #include "server/api/api_server.h"
+#include "server/api/credentials.h"
 #include "server/data_dir.h"
 #include "server/queue/sqlite_job_store.h"
 #include "server/store/local_artifact_store.h"
@@ -183,6 +184,11 @@ std::string App::Parts::RenderMetrics() {
   }
   if (auto used = artifacts->UsedBytes(); used.ok()) {
     metrics.storage.SetUsed(*used);
+  }
+  if (config.tls()) {
+    if (auto expiry = CertificateExpiry(config.tls_cert); expiry.ok()) {
+      metrics.tls.SetCertificateExpiry(*expiry);
+    }
   }
   return metrics.Render();
 }

@@ -2,6 +2,12 @@
 
 #include <grpcpp/security/tls_certificate_provider.h>
 #include <grpcpp/security/tls_credentials_options.h>
+#include <openssl/asn1.h>
+#include <openssl/bio.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+
+#include <ctime>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/error.h"
@@ -51,6 +57,20 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(
         GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
   }
   return tls::TlsServerCredentials(options);
+}
+
+absl::StatusOr<int64_t> CertificateExpiry(const std::string& path) {
+  QUANT_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxPemBytes));
+  const std::unique_ptr<BIO, decltype(&BIO_free)> memory(
+      BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), BIO_free);
+  const std::unique_ptr<X509, decltype(&X509_free)> certificate(
+      PEM_read_bio_X509(memory.get(), nullptr, nullptr, nullptr), X509_free);
+  std::tm end = {};
+  if (certificate == nullptr ||
+      ASN1_TIME_to_tm(X509_get0_notAfter(certificate.get()), &end) != 1) {
+    return InvalidSpec(absl::StrCat(path, " holds no certificate"));
+  }
+  return ::timegm(&end);
 }
 
 }  // namespace quant

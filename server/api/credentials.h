@@ -23,6 +23,10 @@ struct TlsFiles {
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(
     const TlsFiles& files);
 
+// The end of the first certificate of a PEM file, in seconds since the Unix
+// epoch.
+absl::StatusOr<int64_t> CertificateExpiry(const std::string& path);
+
 }  // namespace quant
 
 #endif  // QUANT_SERVER_API_CREDENTIALS_H_

@@ -231,6 +231,15 @@ StorageMetrics::StorageMetrics(Registry& registry)
                              "Bytes of uploads received")
                    .Add({})) {}
 
+TlsMetrics::TlsMetrics(Registry& registry)
+    : expiry_(GaugeFamily(registry, "quant_tls_cert_expiry_timestamp_seconds",
+                          "End of the server's certificate since the Unix "
+                          "epoch")) {}
+
+void TlsMetrics::SetCertificateExpiry(int64_t unix_seconds) {
+  expiry_.Add({}).Set(static_cast<double>(unix_seconds));
+}
+
 Metrics::Metrics()
     : rpc(registry_),
       watch(registry_),
@@ -238,6 +247,7 @@ Metrics::Metrics()
       jobs(registry_),
       workers(registry_),
       storage(registry_),
+      tls(registry_),
       process_(registry_) {
   GaugeFamily(registry_, "quant_build_info", "Version of this server; always 1")
       .Add({{"version", kVersion}})

@@ -159,6 +159,16 @@ class ProcessMetrics {
   std::mutex mutex_;
 };
 
+class TlsMetrics {
+ public:
+  explicit TlsMetrics(prometheus::Registry& registry);
+  // Nothing is shown before the first call: a server without TLS has none.
+  void SetCertificateExpiry(int64_t unix_seconds);
+
+ private:
+  prometheus::Family<prometheus::Gauge>& expiry_;
+};
+
 class Metrics {
  public:
   Metrics();
@@ -175,6 +185,7 @@ class Metrics {
   JobMetrics jobs;
   WorkerMetrics workers;
   StorageMetrics storage;
+  TlsMetrics tls;
 
   // Everything in the Prometheus text format, version 0.0.4.
   std::string Render();

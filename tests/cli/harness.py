@@ -113,6 +113,7 @@ class ServerCase(Case):
         log.close()
         endpoint = wait_for("the endpoint", lambda: self.endpoint(data))
         self.env["QUANT_SERVER"] = endpoint["grpc"]
+        self.http = endpoint["http"]
 
     def endpoint(self, data):
         self.assertIsNone(self.server.poll(), "quantd ended")

@@ -1,9 +1,12 @@
 """quantctl and a real quantd over TLS: who is let in, and new certificates."""
 
 import os
+import re
 import subprocess
 import threading
+import time
 import unittest
+import urllib.request
 
 from harness import LIMIT_SECONDS, MODEL, OK, UNAVAILABLE, ServerCase, wait_for
 
@@ -67,6 +70,13 @@ class Tls(TlsCase):
         self.ctl(OK, "submit", MODEL, "--scheme", "W4A16", "--wait", "--output",
                  "out")
         self.ctl(OK, "verify", "out")
+
+    def test_the_end_of_the_certificate_is_a_metric(self):
+        url = f"http://{self.http}/metrics"
+        text = urllib.request.urlopen(url, timeout=LIMIT_SECONDS).read().decode()
+        end = float(re.search(
+            r"^quant_tls_cert_expiry_timestamp_seconds (\S+)$", text, re.M)[1])
+        self.assertAlmostEqual(end, time.time() + 2 * 86400, delta=600)
 
     def test_a_stranger_is_not_taken_for_the_server(self):
         self.env["QUANT_TLS_CA"] = str(self.theirs.cert)
