@@ -72,6 +72,7 @@ class PlanCommand : public Command {
     }
     if (format_ != OutputFormat::kTable) return PrintMessage(plan, format_);
     for (const v1::OutputPlan& output : plan.outputs()) PrintOutput(output);
+    if (plan.dropped_size() > 0) PrintDropped(plan);
     PrintFacts({{"source", Bytes(plan.source_bytes())},
                 {"memory bound", Bytes(plan.memory_bound_bytes())},
                 {"disk bound", Bytes(plan.disk_bound_bytes())},
@@ -103,6 +104,26 @@ class PlanCommand : public Command {
                  absl::StrFormat("%.4f", output.bits_per_weight())}});
     std::cout << "\n";
     if (output.frontier_size() > 0) PrintFrontier(output);
+    if (!output.loader().empty()) PrintLoader(output);
+  }
+
+  static void PrintLoader(const v1::OutputPlan& output) {
+    Table table({"LOADER", "SCHEMES", "TAKES", "NOTE", "SOURCE"});
+    for (const v1::LoaderNote& note : output.loader_notes()) {
+      table.Add({output.loader(), note.schemes(), note.verdict(), note.note(),
+                 note.source()});
+    }
+    table.Print();
+    std::cout << "\n";
+  }
+
+  static void PrintDropped(const v1::JobPlan& plan) {
+    Table table({"DROPPED", "REASON"});
+    for (const v1::DroppedTensor& dropped : plan.dropped()) {
+      table.Add({dropped.name(), dropped.reason()});
+    }
+    table.Print();
+    std::cout << "\n";
   }
 
   // What other targets would give; the error in decibels below the weights.

@@ -47,6 +47,12 @@ void RecipeFlags::Add(CLI::App& app) {
   app.add_option(
       "--format", format_,
       "How they lie on disk [compressed-tensors; gguf for its types]");
+  app.add_option("--loader", loader_,
+                 "Who will load it, e.g. vllm: what that is not known to take "
+                 "is refused, with the nearest (see: quantctl loaders)");
+  app.add_option("--tensor-parallel", tensor_parallel_,
+                 "Ranks that will share the model; with --loader [1]")
+      ->check(CLI::PositiveNumber);
   app.add_option("--group-size", group_size_,
                  "Elements that share a scale: N, channel or tensor");
   auto* symmetric = app.add_flag("--symmetric", symmetric_,
@@ -148,6 +154,8 @@ absl::Status RecipeFlags::ApplySchemes(v1::JobSpec& spec) const {
 absl::Status RecipeFlags::Override(v1::Recipe& recipe) const {
   if (!method_.empty()) recipe.set_method(method_);
   if (!format_.empty()) recipe.set_format(format_);
+  if (!loader_.empty()) recipe.set_loader(loader_);
+  if (tensor_parallel_ > 0) recipe.set_tensor_parallel(tensor_parallel_);
   if (!scale_.empty()) recipe.set_scale(scale_);
   if (!search_.empty()) recipe.set_search(search_);
   if (allow_requantize_) recipe.set_allow_requantize(true);

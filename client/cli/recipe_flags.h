@@ -35,6 +35,8 @@ class RecipeFlags {
   std::vector<std::string> schemes_;
   std::string method_;
   std::string format_;
+  std::string loader_;
+  int tensor_parallel_ = 0;
   std::string group_size_;
   bool symmetric_ = false;
   bool asymmetric_ = false;

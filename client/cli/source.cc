@@ -81,6 +81,8 @@ absl::Status CheckNames(Client& client, const v1::JobSpec& spec) {
         CheckName("method", recipe.method(), known.methods()));
     QUANT_RETURN_IF_ERROR(
         CheckName("format", recipe.format(), known.formats()));
+    QUANT_RETURN_IF_ERROR(
+        CheckName("loader", recipe.loader(), known.loaders()));
   }
   return absl::OkStatus();
 }

@@ -1,8 +1,9 @@
 // The error of an allocation is the sum over all tensors of (x_hat - x)^2,
-// estimated from a sample of rows (sample_error.h): every weight counts alike,
-// whatever the tensor's role. The budget is what is left of the target when
-// headers and other files are counted as the plan counts them; they depend on
-// the schemes a little, so it is found by trying.
+// estimated from a sample of rows (sample_error.h): every tensor counts alike,
+// whatever its role, and inside of it every weight, or those of important
+// inputs more where an importance matrix says which. The budget is what is left
+// of the target when headers and other files are counted as the plan counts
+// them; they depend on the schemes a little, so it is found by trying.
 #include "core/pipeline/allocate.h"
 
 #include <algorithm>
@@ -37,7 +38,13 @@ class Allocator {
 
   absl::StatusOr<OutputPlan> Run() {
     QUANT_ASSIGN_OR_RETURN(
-        items_, OpenItems(*r_.model, *r_.roles, *r_.format, r_.decisions));
+        const LoaderCheck loader,
+        LoaderCheck::Make(r_.request->loader, r_.request->format));
+    QUANT_ASSIGN_OR_RETURN(items_, OpenItems({.model = r_.model,
+                                              .roles = r_.roles,
+                                              .format = r_.format,
+                                              .loader = loader},
+                                             r_.decisions));
     QUANT_RETURN_IF_ERROR(Measure());
     QUANT_ASSIGN_OR_RETURN(const OutputPlan smallest, Smallest());
     if (!Meets(smallest)) return TooSmall(smallest);

@@ -34,10 +34,13 @@ bool Fits(const ArtifactFormat& format, const Scheme& scheme,
 
 class ItemMaker {
  public:
-  ItemMaker(const ModelReader& model, const std::vector<TensorRole>& roles,
-            const ArtifactFormat& format,
+  ItemMaker(const CandidateRequest& request,
             const std::vector<Decision>& decisions)
-      : model_(model), roles_(roles), format_(format), decisions_(decisions) {}
+      : model_(*request.model),
+        roles_(*request.roles),
+        format_(*request.format),
+        loader_(request.loader),
+        decisions_(decisions) {}
 
   absl::StatusOr<std::vector<AllocationItem>> Run() {
     const int count = static_cast<int>(decisions_.size());
@@ -68,10 +71,40 @@ class ItemMaker {
     return tensors;
   }
 
+  // The members of the family that the loader is known to take as well as the
+  // scheme itself.
+  std::vector<Scheme> Offered(const Scheme& scheme) const {
+    if (loader_.Mixes() == Verdict::kNo) return {scheme};
+    std::vector<Scheme> offered;
+    for (Scheme& member : FamilyOf(scheme)) {
+      if (loader_.Takes(member) == Verdict::kNo) continue;
+      if (loader_.Takes(member) < loader_.Takes(scheme)) continue;
+      offered.push_back(std::move(member));
+    }
+    return offered;
+  }
+
+  bool LoaderTakes(const AllocationItem& item, const Scheme& scheme) const {
+    int64_t outputs = 0;
+    for (int index : item.tensors) {
+      const Shape& shape = model_.tensors()[index].shape;
+      if (shape.size() >= 2) outputs += shape[shape.size() - 2];
+    }
+    for (int index : item.tensors) {
+      const LoadedTensor tensor{.role = &roles_[index],
+                                .scheme = &scheme,
+                                .shape = model_.tensors()[index].shape,
+                                .module_outputs = outputs};
+      if (!loader_.Misfit(tensor).empty()) return false;
+    }
+    return true;
+  }
+
   absl::Status AddCandidates(AllocationItem& item) const {
     for (const Scheme& scheme :
-         FamilyOf(decisions_[item.tensors.front()].scheme)) {
+         Offered(decisions_[item.tensors.front()].scheme)) {
       if (!format_.CheckScheme(scheme).ok()) continue;
+      if (!LoaderTakes(item, scheme)) continue;
       QUANT_ASSIGN_OR_RETURN(const auto codec, MakeCodec(scheme));
       Candidate candidate{.scheme = scheme};
       bool fits = true;
@@ -97,6 +130,7 @@ class ItemMaker {
   const ModelReader& model_;
   const std::vector<TensorRole>& roles_;
   const ArtifactFormat& format_;
+  const LoaderCheck loader_;
   const std::vector<Decision>& decisions_;
   std::map<std::string, int> matrices_;
 };
@@ -124,9 +158,8 @@ std::vector<Scheme> FamilyOf(const Scheme& scheme) {
 }
 
 absl::StatusOr<std::vector<AllocationItem>> OpenItems(
-    const ModelReader& model, const std::vector<TensorRole>& roles,
-    const ArtifactFormat& format, const std::vector<Decision>& decisions) {
-  return ItemMaker(model, roles, format, decisions).Run();
+    const CandidateRequest& request, const std::vector<Decision>& decisions) {
+  return ItemMaker(request, decisions).Run();
 }
 
 }  // namespace quant

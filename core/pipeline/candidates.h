@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/artifact/format.h"
+#include "core/artifact/loader.h"
 #include "core/pipeline/decide.h"
 
 namespace quant {
@@ -30,11 +31,18 @@ struct AllocationItem {
 std::vector<Scheme> FamilyOf(const Scheme& scheme);
 
 // One item per tensor that was decided by default, with the members of its
-// scheme's family that format and shapes allow. Tensors that rules decide
-// about, or that stay as they are, are not part of it.
+// scheme's family that format, shapes and loader allow. Tensors that rules
+// decide about, or that stay as they are, are not part of it. A loader that
+// takes one scheme per checkpoint leaves the scheme itself; what it takes only
+// partly is offered when the scheme is no better.
+struct CandidateRequest {  // pointers must outlive the call
+  const ModelReader* model = nullptr;
+  const std::vector<TensorRole>* roles = nullptr;
+  const ArtifactFormat* format = nullptr;
+  LoaderCheck loader;
+};
 absl::StatusOr<std::vector<AllocationItem>> OpenItems(
-    const ModelReader& model, const std::vector<TensorRole>& roles,
-    const ArtifactFormat& format, const std::vector<Decision>& decisions);
+    const CandidateRequest& request, const std::vector<Decision>& decisions);
 
 }  // namespace quant
 

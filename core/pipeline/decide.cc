@@ -29,6 +29,8 @@ class Decider {
       : model_(model), roles_(roles), request_(request), format_(format) {}
 
   absl::StatusOr<std::vector<Decision>> Run() {
+    QUANT_ASSIGN_OR_RETURN(loader_,
+                           LoaderCheck::Make(request_.loader, request_.format));
     QUANT_ASSIGN_OR_RETURN(RuleSet rules, RuleSet::Compile(request_.rules));
     QUANT_RETURN_IF_ERROR(AskFormat(rules));
     const int64_t count = static_cast<int64_t>(roles_.size());
@@ -43,6 +45,7 @@ class Decider {
     for (int64_t i = 0; i < count; ++i) {
       if (!roles_[i].is_matrix && decisions_[i].quantized) SettleShapes({i});
     }
+    CheckMixture();
     QUANT_RETURN_IF_ERROR(Refusal());
     return std::move(decisions_);
   }
@@ -184,12 +187,51 @@ class Decider {
       } else if (shape.size() == 2 || format_.TakesStacks()) {
         why = format_.ShapeMisfit(scheme, shape, part == parts.back());
       }
+      if (why.empty()) why = LoaderMisfit(part, parts);
       if (!why.empty()) {
         return absl::StrCat(tensor(part).name, " ", ShapeToString(shape), ": ",
                             why);
       }
     }
     return "";
+  }
+
+  std::string LoaderMisfit(int64_t part,
+                           const std::vector<int64_t>& parts) const {
+    int64_t outputs = 0;
+    for (int64_t other : parts) {
+      const Shape& shape = tensor(other).shape;
+      if (shape.size() >= 2) outputs += shape[shape.size() - 2];
+    }
+    return loader_.Misfit({.role = &roles_[part],
+                           .scheme = &decisions_[part].scheme,
+                           .shape = tensor(part).shape,
+                           .module_outputs = outputs});
+  }
+
+  // Whether the loader lets tensors differ as much as they do.
+  void CheckMixture() {
+    std::string why;
+    if (loader_.Mixes(&why) != Verdict::kNo) return;
+    int64_t first = -1;
+    const int64_t count = static_cast<int64_t>(decisions_.size());
+    for (int64_t i = 0; i < count; ++i) {
+      if (!decisions_[i].quantized) continue;
+      if (first < 0) first = i;
+      if (SameNumbers(decisions_[i].scheme, decisions_[first].scheme)) continue;
+      problems_.push_back(absl::StrCat(
+          tensor(first).name, " (", Describe(decisions_[first]), ") and ",
+          tensor(i).name, " (", Describe(decisions_[i]),
+          ") differ, and loader "
+          "\"",
+          loader_.loader()->name,
+          "\" won't take several schemes in one "
+          "checkpoint of format \"",
+          request_.format, "\": ", why,
+          "; the nearest is one of them for all, or leaving others as they "
+          "are"));
+      return;
+    }
   }
 
   void UseChannels(const std::vector<int64_t>& parts,
@@ -246,6 +288,7 @@ class Decider {
   const std::vector<TensorRole>& roles_;
   const OutputRequest& request_;
   const ArtifactFormat& format_;
+  LoaderCheck loader_;
   std::vector<TensorPolicy> policies_;
   std::vector<Decision> decisions_;
   std::map<std::string, int64_t> module_index_;

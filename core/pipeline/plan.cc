@@ -78,6 +78,8 @@ absl::Status CheckRequest(const PlanRequest& request) {
   for (size_t i = 0; i < request.outputs.size(); ++i) {
     const OutputRequest& output = request.outputs[i];
     const std::string field = absl::StrCat("outputs[", i, "].recipe.");
+    const auto loader = LoaderCheck::Make(output.loader, output.format);
+    if (!loader.ok()) return Annotate(loader.status(), "", field);
     const auto check = [&](const Scheme& scheme, const std::string& at) {
       const auto codec = MakeCodec(scheme);
       if (!codec.ok()) return Annotate(codec.status(), "", at);
@@ -86,11 +88,14 @@ absl::Status CheckRequest(const PlanRequest& request) {
       QUANT_RETURN_IF_ERROR((*method)->Check(scheme));
       const auto format = FindFormat(output.format);
       if (!format.ok()) return format.status();
-      return (*format)->CheckScheme(scheme);
+      QUANT_RETURN_IF_ERROR((*format)->CheckScheme(scheme));
+      return Annotate(loader->CheckScheme(scheme), "", at);
     };
     QUANT_RETURN_IF_ERROR(check(output.scheme, field));
-    for (const TensorRule& rule : output.rules) {
-      if (rule.scheme) QUANT_RETURN_IF_ERROR(check(*rule.scheme, field));
+    for (size_t rule = 0; rule < output.rules.size(); ++rule) {
+      if (!output.rules[rule].scheme) continue;
+      QUANT_RETURN_IF_ERROR(check(*output.rules[rule].scheme,
+                                  absl::StrCat(field, "rules[", rule, "].")));
     }
     if (output.nonfinite != request.outputs[0].nonfinite) {
       return InvalidSpec("all outputs of a job must agree on nonfinite",
@@ -124,6 +129,19 @@ class OutputPlanner {
       : model_(model), roles_(roles), pool_(pool) {}
 
   absl::StatusOr<OutputPlan> Run(const OutputRequest& request) {
+    QUANT_ASSIGN_OR_RETURN(OutputPlan plan, Schemes(request));
+    QUANT_ASSIGN_OR_RETURN(const LoaderCheck loader,
+                           LoaderCheck::Make(request.loader, request.format));
+    std::vector<Scheme> schemes;
+    for (const TensorPlan& tensor : plan.tensors) {
+      if (tensor.quantized) schemes.push_back(tensor.scheme);
+    }
+    plan.loader_notes = loader.Notes(schemes);
+    return plan;
+  }
+
+ private:
+  absl::StatusOr<OutputPlan> Schemes(const OutputRequest& request) {
     QUANT_ASSIGN_OR_RETURN(format_, FindFormat(request.format));
     QUANT_ASSIGN_OR_RETURN(std::vector<Decision> decisions,
                            DecideTensors(model_, roles_, request, *format_));
@@ -140,7 +158,6 @@ class OutputPlanner {
                           .pool = pool_});
   }
 
- private:
   absl::StatusOr<OutputPlan> LayOut(const OutputRequest& request,
                                     const std::vector<Decision>& decisions) {
     OutputPlan plan;
@@ -368,7 +385,9 @@ absl::StatusOr<Plan> MakePlan(const ModelReader& source,
                          ParseModelConfig(source.config_json()));
   QUANT_RETURN_IF_ERROR(CheckNotQuantized(source, config, request));
   Plan plan;
-  QUANT_ASSIGN_OR_RETURN(plan.view, MakeView(source, request));
+  QUANT_ASSIGN_OR_RETURN(ModelView view, MakeView(source, request));
+  plan.view = std::move(view.model);
+  plan.dropped = std::move(view.dropped);
   const ModelReader& model = ViewedModel(source, plan);
   std::vector<TensorRole> roles;
   for (const TensorEntry& tensor : model.tensors()) {

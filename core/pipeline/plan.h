@@ -55,7 +55,14 @@ struct OutputPlan {
   std::vector<PlannedFile> files;   // all files, sorted by path
   int64_t total_bytes = 0;
   double bits_per_weight = 0;
-  std::vector<SizeChoice> frontier;  // with a target: by ascending size
+  std::vector<SizeChoice> frontier;      // with a target: by ascending size
+  std::vector<LoaderNote> loader_notes;  // with a loader
+};
+
+// A source tensor that the outputs have no place for.
+struct DroppedTensor {
+  std::string name;
+  std::string reason;
 };
 
 struct Plan {
@@ -65,6 +72,7 @@ struct Plan {
   std::shared_ptr<const ModelReader> view;
   std::vector<OutputPlan> outputs;
   std::vector<int> order;  // source tensors, in the order of processing
+  std::vector<DroppedTensor> dropped;  // what the view has no place for
   int64_t memory_bound_bytes = 0;
   int64_t disk_bound_bytes = 0;
   int64_t source_bytes = 0;

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "core/artifact/loader.h"
 #include "core/base/thread_pool.h"
 #include "core/codec/scheme.h"
 #include "core/container/imatrix.h"
@@ -44,6 +45,7 @@ struct OutputRequest {
   Scheme scheme;
   std::string method = "rtn";
   std::string format = "compressed-tensors";
+  LoaderTarget loader;  // what it does not take is refused
   ScaleRule scale = ScaleRule::kMinmax;
   SearchLevel search = SearchLevel::kDefault;
   // How much inputs matter, for schemes that weigh errors; null: equally.

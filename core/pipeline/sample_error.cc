@@ -100,6 +100,7 @@ class Sampler {
 
   ErrorSums Quantize(const TensorTask& task) {
     const int64_t cols = job_.tiling.cols;
+    weight_ = 0;
     TensorStats stats;
     for (int pass = 0; pass < task.reduce_passes; ++pass) {
       const TensorStats found =
@@ -112,9 +113,41 @@ class Sampler {
     for (size_t i = 0; i < sample_.first_rows.size(); ++i) {
       const int64_t rows = RowsOf(i);
       codes_.first_row = sample_.first_rows[i];
-      sums.Add(task.method->Quantize(*task.codec, task.options, stats, x, rows,
-                                     cols, codes_, scratch_));
+      const ErrorSums plain = task.method->Quantize(
+          *task.codec, task.options, stats, x, rows, cols, codes_, scratch_);
+      sums.Add(task.options.importance == nullptr ? plain
+                                                  : Weighted(task, x, rows));
       x += rows * cols;
+    }
+    // Importance is 1 on average.
+    if (weight_ > 0) {
+      const double mean = weight_ / static_cast<double>(rows_ * cols);
+      sums.noise /= mean;
+      sums.signal /= mean;
+    }
+    return sums;
+  }
+
+  // The errors of the codes of `rows` rows, each times the importance of its
+  // column; adds up the importance.
+  ErrorSums Weighted(const TensorTask& task, const float* x, int64_t rows) {
+    const int64_t cols = job_.tiling.cols;
+    decoded_.resize(cols);
+    ErrorSums sums;
+    for (int64_t r = 0; r < rows; ++r, x += cols) {
+      const float* weights =
+          task.options.ImportanceOf(codes_.first_row + r, cols);
+      task.codec->DecodeRow(
+          codes_.codes.data() + r * task.codec->row_bytes(cols), cols,
+          task.codec->ScalesOfRow(codes_, r, task.options.narrow),
+          decoded_.data());
+      for (int64_t c = 0; c < cols; ++c) {
+        const double weight = weights[c];
+        const double error = double{decoded_[c]} - x[c];
+        sums.noise += weight * error * error;
+        sums.signal += weight * double{x[c]} * x[c];
+        weight_ += weight;
+      }
     }
     return sums;
   }
@@ -122,8 +155,10 @@ class Sampler {
   const ModelReader& model_;
   const TensorJob& job_;
   const Sample sample_;
-  int64_t rows_ = 0;           // in the sample
-  std::vector<float> values_;  // [rows_, cols]
+  int64_t rows_ = 0;            // in the sample
+  std::vector<float> values_;   // [rows_, cols]
+  std::vector<float> decoded_;  // a row
+  double weight_ = 0;           // sum of the importance of all values
   CodeTile codes_;
   MethodScratch scratch_;
 };

@@ -23,7 +23,8 @@ absl::StatusOr<TensorNames> CommonNames(const PlanRequest& request) {
       return InvalidSpec(
           absl::StrCat("formats \"", first, "\" and \"", other,
                        "\" cut the model into different tensors, which one "
-                       "read can't feed; make two jobs of them"),
+                       "read can't feed; allowed are formats of one kind (\"",
+                       first, "\" and its like); make two jobs of them"),
           absl::StrCat("outputs[", i, "].recipe.format"));
     }
   }
@@ -32,8 +33,9 @@ absl::StatusOr<TensorNames> CommonNames(const PlanRequest& request) {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const ModelReader>> MakeView(
-    const ModelReader& source, const PlanRequest& request) {
+absl::StatusOr<ModelView> MakeView(const ModelReader& source,
+                                   const PlanRequest& request) {
+  ModelView view;
   QUANT_ASSIGN_OR_RETURN(const TensorNames names, CommonNames(request));
   // Views refer to each other, so they live and die together.
   auto views = std::make_shared<std::vector<std::unique_ptr<ModelReader>>>();
@@ -45,8 +47,8 @@ absl::StatusOr<std::shared_ptr<const ModelReader>> MakeView(
                          QuantizedModel::Make(*model));
   if (quantized != nullptr) add(std::move(quantized));
   if (HasBlocks(*model)) {
-    QUANT_ASSIGN_OR_RETURN(auto view, DequantizedModel(*model));
-    add(std::move(view));
+    QUANT_ASSIGN_OR_RETURN(auto floats, DequantizedModel(*model));
+    add(std::move(floats));
   }
   if (names == TensorNames::kSource && !model->kvs().empty()) {
     return MakeError(
@@ -59,11 +61,15 @@ absl::StatusOr<std::shared_ptr<const ModelReader>> MakeView(
         "outputs[0].recipe.format");
   }
   if (names == TensorNames::kGguf && model->kvs().empty()) {
-    QUANT_ASSIGN_OR_RETURN(auto view, ConvertedModel::Create(*model));
-    add(std::move(view));
+    QUANT_ASSIGN_OR_RETURN(auto converted, ConvertedModel::Create(*model));
+    for (const GgufDropped& dropped : converted->dropped()) {
+      view.dropped.push_back({dropped.name, dropped.reason});
+    }
+    add(std::move(converted));
   }
-  if (views->empty()) return std::shared_ptr<const ModelReader>();
-  return std::shared_ptr<const ModelReader>(std::move(views), model);
+  if (views->empty()) return view;
+  view.model = std::shared_ptr<const ModelReader>(std::move(views), model);
+  return view;
 }
 
 }  // namespace quant

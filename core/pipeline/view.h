@@ -3,18 +3,25 @@
 #define QUANT_CORE_PIPELINE_VIEW_H_
 
 #include <memory>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "core/container/model_reader.h"
-#include "core/pipeline/request.h"
+#include "core/pipeline/plan.h"
 
 namespace quant {
 
-// A reader of `source` under the names of the requested formats, or null when
-// they are its own. Refers to `source`. INVALID_ARGUMENT when formats of one
-// request disagree: tensors are read once for all outputs.
-absl::StatusOr<std::shared_ptr<const ModelReader>> MakeView(
-    const ModelReader& source, const PlanRequest& request);
+struct ModelView {
+  // Null when the outputs' names are the source's. Refers to the source.
+  std::shared_ptr<const ModelReader> model;
+  // Source tensors that the view doesn't show, and why.
+  std::vector<DroppedTensor> dropped;
+};
+
+// `source` under the names of the requested formats. INVALID_ARGUMENT when
+// formats of one request disagree: tensors are read once for all outputs.
+absl::StatusOr<ModelView> MakeView(const ModelReader& source,
+                                   const PlanRequest& request);
 
 }  // namespace quant
 

@@ -1,5 +1,6 @@
 // describe.h: what this engine can do.
 #include "core/artifact/format.h"
+#include "core/artifact/loader.h"
 #include "core/base/limits.h"
 #include "core/base/version.h"
 #include "core/kernels/targets.h"
@@ -34,6 +35,27 @@ void AddSchemes(v1::Capabilities& out) {
   }
 }
 
+void AddLoaders(v1::Capabilities& out) {
+  const std::vector<LoaderRule> rules = LoaderRules();
+  for (const LoaderInfo& loader : Loaders()) {
+    v1::Loader& info = *out.add_loaders();
+    info.set_name(std::string(loader.name));
+    info.set_title(std::string(loader.title));
+    info.set_state(std::string(loader.state));
+    info.set_knows_ranks(loader.knows_ranks);
+    info.set_source(std::string(loader.source));
+    for (const LoaderRule& rule : rules) {
+      if (rule.loader != loader.name) continue;
+      v1::LoaderRule& item = *info.add_rules();
+      item.set_format(std::string(rule.format));
+      item.set_what(rule.what);
+      item.set_verdict(std::string(VerdictName(rule.verdict)));
+      item.set_note(std::string(rule.note));
+      item.set_source(std::string(rule.source));
+    }
+  }
+}
+
 }  // namespace
 
 v1::Capabilities DescribeCapabilities() {
@@ -53,6 +75,7 @@ v1::Capabilities DescribeCapabilities() {
     info.set_name(std::string(format.name));
     info.set_description(std::string(format.description));
   }
+  AddLoaders(out);
   for (const std::string& metric : GateMetrics()) out.add_gate_metrics(metric);
   for (const std::string& target : KernelTargets()) out.add_cpu_targets(target);
   v1::Limits& limits = *out.mutable_limits();

@@ -28,6 +28,17 @@ void FillTensor(const ModelReader& model, const OutputPlan& output,
   }
 }
 
+void FillLoader(const OutputPlan& output, v1::OutputPlan& out) {
+  out.set_loader(output.request.loader.name);
+  for (const LoaderNote& note : output.loader_notes) {
+    v1::LoaderNote& item = *out.add_loader_notes();
+    item.set_schemes(note.scheme);
+    item.set_verdict(std::string(VerdictName(note.verdict)));
+    item.set_note(note.note);
+    item.set_source(note.source);
+  }
+}
+
 }  // namespace
 
 v1::JobPlan PlanToProto(const ModelReader& source, const Plan& plan) {
@@ -53,6 +64,12 @@ v1::JobPlan PlanToProto(const ModelReader& source, const Plan& plan) {
     for (const TensorPlan& tensor : output.tensors) {
       FillTensor(model, output, tensor, *out.add_tensors());
     }
+    FillLoader(output, out);
+  }
+  for (const DroppedTensor& dropped : plan.dropped) {
+    v1::DroppedTensor& item = *proto.add_dropped();
+    item.set_name(dropped.name);
+    item.set_reason(dropped.reason);
   }
   proto.set_memory_bound_bytes(plan.memory_bound_bytes);
   proto.set_disk_bound_bytes(plan.disk_bound_bytes);

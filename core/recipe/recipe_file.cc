@@ -11,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/bytes.h"
 #include "core/base/error.h"
 #include "core/base/limits.h"
 #include "core/base/names.h"
@@ -105,6 +106,8 @@ class Converter {
         return Json(value);
       }
       case FieldDescriptor::CPPTYPE_INT64: {
+        // As flags take them: "4.6GB".
+        if (absl::EndsWith(field.name(), "_bytes")) return Bytes(node);
         int64_t value = 0;
         if (!absl::SimpleAtoi(text, &value)) break;
         return Json(value);
@@ -117,6 +120,12 @@ class Converter {
     return InvalidSpec(absl::StrCat(Where(node), ": \"", field.name(),
                                     "\" is not a ", field.cpp_type_name(),
                                     ": \"", text.substr(0, 100), "\""));
+  }
+
+  static absl::StatusOr<Json> Bytes(const YAML::Node& node) {
+    const absl::StatusOr<int64_t> bytes = ParseBytes(node.Scalar());
+    if (!bytes.ok()) return Annotate(bytes.status(), Where(node));
+    return Json(*bytes);
   }
 
   // "skip" for ON_MISMATCH_SKIP.

@@ -110,6 +110,15 @@ absl::Status SetTarget(const v1::Recipe& recipe, OutputRequest& request) {
   return absl::OkStatus();
 }
 
+// Names are checked here, what they mean for schemes when a plan is made.
+absl::Status SetLoader(const v1::Recipe& recipe, OutputRequest& request) {
+  request.loader = {
+      .name = recipe.loader(),
+      .ranks = recipe.tensor_parallel() == 0 ? 1 : recipe.tensor_parallel()};
+  return Annotate(LoaderCheck::Make(request.loader, request.format).status(),
+                  "", "recipe.");
+}
+
 absl::Status FillDefaults(v1::Output& output) {
   v1::Recipe& recipe = *output.mutable_recipe();
   QUANT_ASSIGN_OR_RETURN(const Scheme scheme, SchemeOf(recipe));
@@ -157,6 +166,7 @@ absl::StatusOr<OutputRequest> ToOutputRequest(const v1::Output& output) {
     return MakeError(found.status().code(), GetReason(found.status()),
                      std::string(found.status().message()), "recipe.format");
   }
+  QUANT_RETURN_IF_ERROR(SetLoader(recipe, request));
   auto scale = ScaleRuleOf(recipe);
   if (!scale.ok()) return in_recipe(scale.status());
   request.scale = *scale;

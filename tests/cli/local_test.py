@@ -88,6 +88,65 @@ class Questions(Case):
             self.assertIn(word, out)
         self.assertIn("W8A16\n", self.ctl(OK, "methods", "-o", "name")[0])
 
+    def test_loaders(self):
+        out, _ = self.ctl(OK, "loaders")
+        for word in ("vllm", "llama.cpp", "PR 38288", "partly", "outputs"):
+            self.assertIn(word, out)
+        self.assertEqual(self.ctl(OK, "loaders", "vllm", "-o", "name")[0],
+                         "vllm\n")
+        loader = self.json("loaders", "tgi")["loaders"]
+        self.assertEqual([l["name"] for l in loader], ["tgi"])
+        self.assertTrue(all(r["source"] for r in loader[0]["rules"]))
+        _, err = self.ctl(USAGE, "loaders", "vlm")
+        self.assertIn('did you mean "vllm"', err)
+
+    def test_plan_for_a_loader(self):
+        plan = self.json("plan", MODEL, "--scheme", "W4A16", "--loader", "vllm")
+        self.assertEqual(plan["outputs"][0]["loader"], "vllm")
+        out, _ = self.ctl(OK, "plan", MODEL, "--scheme", "FP8_DYNAMIC",
+                          "--loader", "vllm")
+        self.assertIn("compute capability 8.9", out)
+        for flags, code, text in [
+            (["W4A16", "--loader", "vlm"], USAGE, 'did you mean "vllm"'),
+            (["W4A16", "--loader", "llama.cpp"], USAGE, '"Q4_K_M"'),
+            (["W3A16", "--loader", "vllm", "--format", "gptq"], USAGE,
+             'the nearest that it takes is scheme "W4A16"'),
+            (["W4A16", "--loader", "sglang", "--rule", "mlp.down=W8A16"],
+             FAILED, "several schemes"),
+            (["W4A16", "--loader", "vllm", "--tensor-parallel", "4"], FAILED,
+             "o_proj"),
+            (["W4A16", "--tensor-parallel", "4"], USAGE, "a loader is needed"),
+        ]:
+            with self.subTest(flags=flags):
+                _, err = self.ctl(code, "plan", MODEL, "--scheme", *flags)
+                self.assertIn(text, err)
+                _, err = self.ctl(code, "quantize", MODEL, "--output", "o",
+                                  "--scheme", *flags)
+                self.assertIn(text, err)
+                self.assertFalse((self.dir / "o").exists())
+
+    def test_plan_says_what_a_conversion_drops(self):
+        copy = self.dir / "tied"
+        copy.mkdir()
+        for file in MODEL.iterdir():
+            (copy / file.name).write_bytes(file.read_bytes())
+        config = json.loads((copy / "config.json").read_text())
+        config["tie_word_embeddings"] = True
+        (copy / "config.json").write_text(json.dumps(config))
+        flags = ["plan", copy, "--scheme", "Q8_0"]
+        self.assertEqual([d["name"] for d in self.json(*flags)["dropped"]],
+                         ["lm_head.weight"])
+        out, _ = self.ctl(OK, *flags)
+        self.assertRegex(out, r"DROPPED +REASON\nlm_head.weight +the embedding")
+
+    def test_recipe_files_take_sizes_as_flags_do(self):
+        (self.dir / "r.yaml").write_text("scheme: W4A16\ntarget_bytes: 3.4MB\n")
+        by_file = self.json("plan", MODEL, "--recipe", "r.yaml")
+        by_flag = self.json("plan", MODEL, "--scheme", "W4A16", "--target-size",
+                            "3.4MB")
+        self.assertEqual(by_file["fingerprint"], by_flag["fingerprint"])
+        self.assertLessEqual(int(by_file["outputs"][0]["totalBytes"]), 3400000)
+
     def test_plan_promises_what_quantize_writes(self):
         flags = ["--scheme", "W4A16", "--rule", "re:.*down_proj=W8A16"]
         out, _ = self.ctl(OK, "plan", MODEL, *flags)

@@ -8,6 +8,7 @@ import unittest
 from harness import (
     CANCELLED,
     DENIED,
+    FAILED,
     GATE,
     INTERRUPTED,
     MODEL,
@@ -108,6 +109,23 @@ class Jobs(ServerCase):
         _, err = self.ctl(USAGE, "submit", MODEL, "--scheme", "W4A61")
         self.assertIn('did you mean "W4A16"', err)
         self.assertNotIn("upload:", err, "names are checked before bytes move")
+        _, err = self.ctl(USAGE, "submit", MODEL, "--scheme", "W4A16",
+                          "--loader", "vlm")
+        self.assertIn('did you mean "vllm"', err)
+        self.assertNotIn("upload:", err)
+
+    def test_what_the_loader_refuses_is_no_job(self):
+        for flags, code, text in [
+            (["W4A16", "--loader", "llama.cpp"], USAGE, '"Q4_K_M"'),
+            (["W4A16", "--loader", "vlm"], USAGE, 'did you mean "vllm"'),
+            (["W4A16", "--loader", "vllm", "--rule", "lm_head=W8A16"], FAILED,
+             "lm_head.weight"),
+        ]:
+            _, err = self.ctl(code, "submit", SOURCE, "--scheme", *flags)
+            self.assertIn(text, err)
+        self.assertEqual(self.ctl(OK, "list", "-o", "name")[0], "")
+        self.ctl(OK, "submit", SOURCE, "--scheme", "W4A16", "--loader", "vllm",
+                 "--wait")
 
     def test_gate(self):
         out, _ = self.ctl(GATE, "submit", SOURCE, "--scheme", "W4A16", "--gate",
@@ -139,6 +157,8 @@ class Jobs(ServerCase):
                                    "--remote"))
         self.assertEqual(self.ctl(OK, "methods", "-o", "name"),
                          self.ctl(OK, "methods", "--remote", "-o", "name"))
+        self.assertEqual(self.ctl(OK, "loaders"),
+                         self.ctl(OK, "loaders", "--remote"))
         self.assertEqual(self.ctl(OK, "health")[0], "SERVING\n")
 
 

@@ -11,6 +11,8 @@
 #include "core/base/error.h"
 #include "core/container/gguf_model.h"
 #include "core/pipeline/importance.h"
+#include "core/pipeline/sample_error.h"
+#include "core/transform/dequantized_model.h"
 #include "tests/core/pipeline/pipeline_test_util.h"
 
 namespace quant {
@@ -217,6 +219,76 @@ TEST_F(GgufPipeline, AnImportanceMatrixMovesTheErrorToWhereItMattersLess) {
   const auto model = OpenModel(weighted);
   EXPECT_EQ(*GetGguf<std::string>((*model)->kvs(), "quantize.imatrix.file"),
             "imatrix.dat");
+}
+
+// Size targets weigh errors as encoders do.
+TEST_F(GgufPipeline, SampledErrorsAreWeightedByImportance) {
+  const std::string name = "blk.0.attn_q.weight";
+  TempDir dir;
+  WriteAll(dir / "imatrix.dat", Matrix(name, 256));
+  PlanRequest request{.outputs = {Gguf("Q4_0")}};
+  ASSERT_TRUE(LoadImportance(dir / "imatrix.dat", request).ok());
+  const auto values = [&](const OutputRequest& output) {
+    const auto model = OpenModel(Make(model_, output));
+    std::vector<float> out;
+    for (const TensorEntry& tensor : (*model)->tensors()) {
+      if (tensor.name != name) continue;
+      const auto floats = DequantizedModel(**model);
+      for (const TensorEntry& entry : (*floats)->tensors()) {
+        if (entry.name != name) continue;
+        out.resize(entry.bytes / 4);
+        EXPECT_TRUE((*floats)
+                        ->Read(entry, 0,
+                               {reinterpret_cast<uint8_t*>(out.data()),
+                                static_cast<size_t>(entry.bytes)})
+                        .ok());
+      }
+    }
+    return out;
+  };
+  const std::vector<float> x = values(Gguf("F32"));
+  const std::vector<float> back = values(request.outputs[0]);
+  ASSERT_EQ(x.size(), 256u * 256);
+  ASSERT_EQ(back.size(), x.size());
+  double weighted = 0, plain = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double error = double{back[i]} - x[i];
+    plain += error * error;
+    weighted += (i % 2 == 0 ? 100.0 : 0.01) / 50.005 * error * error;
+  }
+  const auto source = OpenModel(model_);
+  const auto plan = MakePlan(**source, request);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  const ModelReader& view = ViewedModel(**source, *plan);
+  int index = 0;
+  while (view.tensors()[index].name != name) ++index;
+  const auto sampled =
+      SampleErrors(view, index, request.outputs[0], {*FindScheme("Q4_0")});
+  ASSERT_TRUE(sampled.ok()) << sampled.status();
+  EXPECT_NEAR(sampled->noise[0] / weighted, 1, 0.1);
+  EXPECT_GT(std::abs(sampled->noise[0] / plain - 1), 0.2);
+}
+
+// The same target, but errors count where inputs are: other choices.
+TEST_F(GgufPipeline, TargetsFollowTheImportanceMatrix) {
+  TempDir dir;
+  WriteAll(dir / "imatrix.dat", Matrix("blk.0.attn_q.weight", 256));
+  PlanRequest request{.outputs = {Gguf("Q4_K_M")}};
+  request.outputs[0].target = {.bits_per_weight = 5};
+  const auto source = OpenModel(model_);
+  const auto even = MakePlan(**source, request);
+  ASSERT_TRUE(even.ok()) << even.status();
+  ASSERT_TRUE(LoadImportance(dir / "imatrix.dat", request).ok());
+  const auto weighted = MakePlan(**source, request);
+  ASSERT_TRUE(weighted.ok()) << weighted.status();
+  const auto error = [](const Plan& plan) {
+    for (const SizeChoice& choice : plan.outputs[0].frontier) {
+      if (choice.planned) return choice.relative_error;
+    }
+    return 0.0;
+  };
+  EXPECT_LT(error(*weighted), error(*even));
+  EXPECT_LE(weighted->outputs[0].bits_per_weight, 5);
 }
 
 TEST_F(GgufPipeline, AMatrixOfAnotherModelIsRefusedBeforeWork) {

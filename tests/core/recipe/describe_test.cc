@@ -9,6 +9,7 @@
 #include <random>
 
 #include "core/artifact/format.h"
+#include "core/artifact/loader.h"
 #include "core/base/error.h"
 #include "core/base/limits.h"
 #include "core/method/method.h"
@@ -163,6 +164,13 @@ TEST(Capabilities, ListEverythingThatIsRegistered) {
   EXPECT_GT(all.cpu_targets_size(), 0);
   EXPECT_THAT(all.gate_metrics(), Contains("min_sqnr_db"));
   EXPECT_GT(all.limits().max_outputs(), 0);
+  ASSERT_EQ(all.loaders_size(), static_cast<int>(Loaders().size()));
+  size_t rules = 0;
+  for (const v1::Loader& loader : all.loaders()) {
+    EXPECT_GT(loader.rules_size(), 0) << loader.name();
+    rules += loader.rules_size();
+  }
+  EXPECT_EQ(rules, LoaderRules().size());
   for (const v1::SchemeInfo& scheme : all.schemes()) {
     if (!scheme.unavailable().empty()) {
       EXPECT_EQ(scheme.formats_size(), 0) << scheme.name();

@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "absl/strings/str_cat.h"
 #include "core/base/error.h"
 #include "core/recipe/recipe.h"
@@ -96,6 +98,31 @@ TEST(RecipeFile, WrongTypesAreNamedWithTheirLine) {
         "scheme: W4A16\non_mismatch: [skip]\n",
         "scheme: W4A16\ngroup_size: 99999999999999999999\n"}) {
     EXPECT_THAT(ErrorOf(text), HasSubstr("line ")) << text;
+  }
+}
+
+// As --target-size and --max-shard-size take them.
+TEST(RecipeFile, BytesAreWrittenAsPeopleWriteThem) {
+  for (const auto& [text, bytes] :
+       std::map<std::string, int64_t>{{"4.6GB", 4'600'000'000},
+                                      {"512 MiB", 512 << 20},
+                                      {"4096", 4096},
+                                      {"'1kB'", 1000}}) {
+    const auto file = ParseRecipeFile(absl::StrCat(
+        "scheme: W4A16\ntarget_bytes: ", text, "\nmaxShardBytes: ", text));
+    ASSERT_TRUE(file.ok()) << file.status();
+    EXPECT_EQ(file->recipe().target_bytes(), bytes) << text;
+    EXPECT_EQ(file->recipe().max_shard_bytes(), bytes) << text;
+  }
+  EXPECT_EQ(ParseRecipeFile(R"({"scheme": "W4A16", "targetBytes": "2GB"})")
+                ->recipe()
+                .target_bytes(),
+            2'000'000'000);
+  for (const char* text : {"4.6 elephants", "-1", "1e400GB", "GB", "[1]"}) {
+    EXPECT_THAT(
+        ErrorOf(absl::StrCat("scheme: W4A16\ntarget_bytes: ", text, "\n")),
+        HasSubstr("line 2"))
+        << text;
   }
 }
 

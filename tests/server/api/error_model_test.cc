@@ -112,6 +112,57 @@ TEST_F(ErrorModelTest, CreateJobBlamesTheField) {
       kInvalid, "INVALID_SPEC", "labels");
 }
 
+// What a loader won't take is refused at once, scheme or tensor.
+TEST_F(ErrorModelTest, CreateJobAsksTheLoader) {
+  const auto refused = [&](const std::function<void(v1::Recipe&)>& change,
+                           grpc::StatusCode code, const std::string& reason,
+                           const std::string& field) {
+    v1::CreateJobRequest request = GoodRequest();
+    change(*request.mutable_spec()->mutable_outputs(0)->mutable_recipe());
+    v1::Job job;
+    const grpc::Status status =
+        jobs_stub_->CreateJob(Context().get(), request, &job);
+    ExpectError(status, code, reason);
+    EXPECT_EQ(DetailsOf(status).field, field) << status.error_message();
+  };
+  const std::string at = "spec.outputs[0].recipe.";
+  refused([](v1::Recipe& r) { r.set_loader("vlm"); }, grpc::INVALID_ARGUMENT,
+          "UNKNOWN_NAME", at + "loader");
+  refused([](v1::Recipe& r) { r.set_loader("llama.cpp"); },
+          grpc::INVALID_ARGUMENT, "UNSUPPORTED", at + "scheme");
+  refused(
+      [](v1::Recipe& r) {
+        r.set_loader("llama.cpp");
+        r.set_scheme("Q4_K_M");
+        r.set_tensor_parallel(2);
+      },
+      grpc::INVALID_ARGUMENT, "INVALID_SPEC", at + "tensor_parallel");
+  refused(
+      [](v1::Recipe& r) {
+        r.set_loader("vllm");
+        r.set_scheme("W4A16");
+        r.set_tensor_parallel(4);  // 256 inputs of o_proj, groups of 128
+      },
+      grpc::FAILED_PRECONDITION, "PLAN_REFUSED", "");
+  v1::ListJobsResponse jobs;
+  ASSERT_TRUE(jobs_stub_->ListJobs(Context().get(), {}, &jobs).ok());
+  EXPECT_EQ(jobs.jobs_size(), 0);
+
+  v1::CreateJobRequest request = GoodRequest();
+  v1::Recipe& recipe =
+      *request.mutable_spec()->mutable_outputs(0)->mutable_recipe();
+  recipe.set_loader("vllm");
+  recipe.set_scheme("W4A16");
+  v1::PlanJobRequest plan_request;
+  *plan_request.mutable_spec() = request.spec();
+  v1::JobPlan plan;
+  ASSERT_TRUE(jobs_stub_->PlanJob(Context().get(), plan_request, &plan).ok());
+  EXPECT_EQ(plan.outputs(0).loader(), "vllm");
+  ASSERT_EQ(plan.outputs(0).loader_notes_size(), 1);
+  EXPECT_EQ(plan.outputs(0).loader_notes(0).verdict(), "yes");
+  EXPECT_EQ(CreateJob(request).spec().outputs(0).recipe().loader(), "vllm");
+}
+
 TEST_F(ErrorModelTest, CreateJobNeedsItsSource) {
   auto missing = [](v1::CreateJobRequest& r) {
     r.mutable_spec()->mutable_source()->set_server_path("no-such-model");
