@@ -244,6 +244,19 @@ std::vector<LoaderNote> LoaderCheck::Notes(
                      .note = std::string(row->note),
                      .source = std::string(row->source)});
   }
+  const bool several =
+      std::any_of(schemes.begin(), schemes.end(), [&](const Scheme& scheme) {
+        return scheme.bits != schemes[0].bits ||
+               DescribeScheme(scheme) != DescribeScheme(schemes[0]);
+      });
+  for (const MixesRow& row : MixesRows()) {
+    if (!several || !IsOf(row, loader_->name, format_)) continue;
+    if (row.note.empty()) continue;
+    notes.push_back({.scheme = "several schemes in one checkpoint",
+                     .verdict = row.verdict,
+                     .note = std::string(row.note),
+                     .source = std::string(row.source)});
+  }
   return notes;
 }
 

@@ -92,7 +92,7 @@ class LoaderCheck {
   // Whether tensors of one checkpoint may have different schemes. kNo leaves a
   // reason in `why`.
   Verdict Mixes(std::string* why = nullptr) const;
-  // One note per kind of scheme that occurs, in their order.
+  // One note per kind of scheme that occurs, in their order, then on mixtures.
   std::vector<LoaderNote> Notes(const std::vector<Scheme>& schemes) const;
 
  private:

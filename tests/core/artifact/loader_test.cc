@@ -90,7 +90,7 @@ std::vector<Case> PublishedOfVllm() {
       {"vllm", ct, With("FP8_DYNAMIC"), kYes},
       {"vllm", ct, PerTensor("FP8_DYNAMIC"), kYes},
       {"vllm", ct, With("FP8_BLOCK"), kYes},
-      {"vllm", ct, With("FP8A16"), kNo, "scheme \"W8A16\""},
+      {"vllm", ct, With("FP8A16"), kPartly},
       {"vllm", ct, With("NVFP4A16"), kYes},
       {"vllm", ct, With("MXFP4A16"), kYes},
       {"vllm", ct, With("MXFP8A16"), kPartly},
@@ -322,11 +322,17 @@ TEST(Loaders, NotesComeOncePerKind) {
   const auto notes = Check("vllm", "compressed-tensors")
                          .Notes({With("W4A16"), With("W8A16"), With("W3A16"),
                                  With("W4A16", 64)});
-  ASSERT_EQ(notes.size(), 2u);
+  ASSERT_EQ(notes.size(), 3u);
   EXPECT_EQ(notes[0].verdict, Verdict::kYes);
   EXPECT_THAT(notes[0].note, HasSubstr("7.5"));
   EXPECT_EQ(notes[1].verdict, Verdict::kPartly);
   EXPECT_THAT(notes[1].note, HasSubstr("humming"));
+  EXPECT_THAT(notes[2].scheme, HasSubstr("several schemes"));
+  EXPECT_THAT(notes[2].note, HasSubstr("0.11"));
+  EXPECT_EQ(Check("vllm", "compressed-tensors")
+                .Notes({With("W4A16"), With("W4A16")})
+                .size(),
+            1u);
 }
 
 // docs/loaders.md between its marks, as the data has it.

@@ -53,7 +53,7 @@ TEST_F(PlanForLoader, SchemesAndRulesAreCheckedBeforeTheModel) {
       Refusal(For("tensorrt-llm", "W4A16"), absl::StatusCode::kInvalidArgument,
               "outputs[0].recipe.scheme"),
       HasSubstr("MXFP4A16"));
-  OutputRequest rule = For("vllm", "W4A16");
+  OutputRequest rule = For("tgi", "W4A16");
   rule.rules = {{"mlp.up", std::nullopt},
                 {"mlp.gate", std::nullopt},
                 {"mlp.down", *FindScheme("FP8A16")}};
