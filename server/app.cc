@@ -148,6 +148,7 @@ absl::Status App::Parts::StartServing() {
   streams = std::make_unique<Streams>(clock, kMaxStreams);
   ApiOptions options;
   QUANT_ASSIGN_OR_RETURN(options.page_token_key, data_dir.PageTokenKey());
+  options.memory_limit_bytes = config.memory_limit_bytes;
   env.reset(new ApiEnv{*jobs, *artifacts, *uploads, *planner, *io, *compute,
                        *streams, metrics, clock, std::move(options)});
   const TlsFiles tls = {.cert = config.tls_cert,
@@ -197,6 +198,7 @@ void App::Parts::StartWorkers() {
   WorkerOptions options;
   options.slots = config.workers;
   options.threads_per_job = config.threads;
+  options.memory_limit_bytes = config.memory_limit_bytes;
   options.owner = owner;
   options.sync = config.sync;
   workers = std::make_unique<WorkerPool>(

@@ -21,6 +21,8 @@ struct ApiOptions {
   std::string page_token_key;
   // Attempts that a new job may have.
   int max_attempts = 5;
+  // What all attempts together may take; 0: no limit.
+  int64_t memory_limit_bytes = 0;
   // A watch is never silent for longer.
   int64_t heartbeat_micros = 15'000'000;
   // A watcher that takes nothing for so long, while more than 64 durable events

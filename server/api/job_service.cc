@@ -45,6 +45,18 @@ absl::Status CheckDisk(const ApiEnv& env, const v1::JobPlan& plan) {
                    " of disk; ", FormatBytes(*free), " are free"));
 }
 
+absl::Status CheckMemory(const ApiEnv& env, const v1::JobPlan& plan) {
+  const int64_t limit = env.options.memory_limit_bytes;
+  if (limit == 0 || plan.memory_bound_bytes() <= limit) {
+    return absl::OkStatus();
+  }
+  return MakeError(absl::StatusCode::kFailedPrecondition, Reason::kPlanRefused,
+                   absl::StrCat("the job needs up to ",
+                                FormatBytes(plan.memory_bound_bytes()),
+                                " of memory; --memory-limit of this server is ",
+                                FormatBytes(limit)));
+}
+
 absl::Status CheckCreate(const v1::CreateJobRequest& request) {
   QUANT_RETURN_IF_ERROR(CheckRequestId(request.request_id()));
   QUANT_RETURN_IF_ERROR(CheckLabels(request.labels()));
@@ -100,6 +112,9 @@ void JobService::Insert(UnaryCallPtr call, const v1::CreateJobRequest& request,
                         const Planned& planned, v1::Job* response) {
   if (absl::Status disk = CheckDisk(env_, planned->plan); !disk.ok()) {
     return call->Finish(disk);
+  }
+  if (absl::Status memory = CheckMemory(env_, planned->plan); !memory.ok()) {
+    return call->Finish(memory);
   }
   if (request.validate_only()) {
     *response = Preview(env_, request, *planned);

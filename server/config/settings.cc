@@ -177,7 +177,7 @@ constexpr Setting kSettings[] = {
      false, SetThreads},
     {"memory-limit",
      "Memory for all jobs together, e.g. 8GiB (default: what the control "
-     "group or the machine has); read, not enforced yet",
+     "group or the machine has); a job waits until its plan's bound fits",
      Kind::kValue, false, SetMemoryLimit},
     {"drain-timeout",
      "How long a stopping server waits for its jobs to stop (default 30s)",

@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <mutex>
 #include <stop_token>
 #include <thread>
@@ -51,36 +52,62 @@ void BeModest() {
   }
 }
 
-// Asks for a stop when the server closes its end or SIGTERM comes.
-class StopWatcher {
+// Listens to the server: its one message lets the work begin; the end of its
+// side of the stream, or SIGTERM, asks for a stop.
+class ServerWatcher {
  public:
-  explicit StopWatcher(int fd)
+  explicit ServerWatcher(int fd)
       : fd_(fd), thread_([this](std::stop_token t) { Watch(t); }) {}
-  ~StopWatcher() {
+  ~ServerWatcher() {
     thread_.request_stop();
     ::shutdown(fd_, SHUT_RD);  // ends the poll at once
   }
   std::stop_token token() const { return source_.get_token(); }
+
+  // CANCELLED when a stop came first.
+  absl::Status WaitForGo() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return go_ || source_.stop_requested(); });
+    return go_ ? absl::OkStatus() : absl::CancelledError("stopped");
+  }
 
  private:
   void Watch(std::stop_token over) {
     while (!over.stop_requested() && !source_.stop_requested()) {
       pollfd item{.fd = fd_, .events = POLLIN | POLLRDHUP, .revents = 0};
       const int ready = ::poll(&item, 1, 50);
-      if (terminated || (ready > 0 && item.revents != 0)) {
-        source_.request_stop();
-      }
+      const bool ended = ready > 0 && item.revents != 0 && !TakeGo();
+      if (terminated || ended) Stop();
     }
+  }
+
+  bool TakeGo() {
+    worker::v1::AttemptGo go;
+    const absl::StatusOr<bool> received = ReceiveMessage(fd_, go);
+    if (!received.ok() || !*received) return false;
+    std::lock_guard lock(mutex_);
+    go_ = true;
+    changed_.notify_all();
+    return true;
+  }
+
+  void Stop() {
+    std::lock_guard lock(mutex_);
+    source_.request_stop();
+    changed_.notify_all();
   }
 
   int fd_;
   std::stop_source source_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool go_ = false;  // guarded by mutex_
   std::jthread thread_;
 };
 
 class Attempt {
  public:
-  explicit Attempt(int fd) : fd_(fd), stop_(fd) {}
+  explicit Attempt(int fd) : fd_(fd), server_(fd) {}
 
   absl::Status Run(const AttemptRequest& request) {
     const auto started = std::chrono::steady_clock::now();
@@ -95,10 +122,12 @@ class Attempt {
     ThreadPool pool(request.threads());
     plan_request.pool = &pool;
     QUANT_ASSIGN_OR_RETURN(const Plan plan, MakePlan(*model, plan_request));
+    SendPlanned(plan.memory_bound_bytes);
+    QUANT_RETURN_IF_ERROR(server_.WaitForGo());
     ExecuteOptions options{
         .work_dir = request.work_dir(),
         .pool = &pool,
-        .stop = stop_.token(),
+        .stop = server_.token(),
         .progress =
             [this](const ProgressUpdate& update) { SendProgress(update); },
         .journal = [this](int64_t done) { SendJournal(done); },
@@ -121,7 +150,7 @@ class Attempt {
   }
 
  private:
-  // A server that is gone ends the attempt by the StopWatcher.
+  // A server that is gone ends the attempt by the ServerWatcher.
   void Send(const AttemptEvent& event) {
     std::lock_guard lock(mutex_);
     (void)SendMessage(fd_, event);
@@ -130,6 +159,12 @@ class Attempt {
   void SendStage(const char* stage) {
     AttemptEvent event;
     event.mutable_progress()->set_stage(stage);
+    Send(event);
+  }
+
+  void SendPlanned(int64_t memory_bound_bytes) {
+    AttemptEvent event;
+    event.mutable_planned()->set_memory_bound_bytes(memory_bound_bytes);
     Send(event);
   }
 
@@ -175,7 +210,7 @@ class Attempt {
   }
 
   int fd_;
-  StopWatcher stop_;
+  ServerWatcher server_;
   std::mutex mutex_;
   int64_t first_bytes_ = -1;
   std::chrono::steady_clock::time_point first_time_;

@@ -10,6 +10,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/error.h"
+#include "core/recipe/rpc_status.h"
 #include "server/worker/attempt_protocol.h"
 
 namespace quant {
@@ -27,12 +28,13 @@ struct LeaseState {
 class Runner {
  public:
   Runner(JobStore& jobs, const JobRecord& job, ChildProcess child,
-         const AttemptTiming& timing, Waker& waker,
+         const AttemptTiming& timing, MemoryBudget& memory, Waker& waker,
          const std::atomic<bool>& draining)
       : jobs_(jobs),
         job_(job),
         child_(std::move(child)),
         timing_(timing),
+        memory_(memory),
         waker_(waker),
         draining_(draining) {
     lease_->confirmed = Now();
@@ -69,6 +71,7 @@ class Runner {
       ::poll(items, 2, static_cast<int>(wait));
       if (items[1].revents != 0) waker_.Clear();
       if (items[0].revents != 0 && !ReadEvent()) return;
+      LetGo();
       if (Now() >= next_heartbeat) {
         Heartbeat();
         next_heartbeat = Now() + timing_.heartbeat_micros;
@@ -99,10 +102,34 @@ class Runner {
       case worker::v1::AttemptEvent::kError:
         end_.error = std::move(*event.mutable_error());
         break;
+      case worker::v1::AttemptEvent::kPlanned:
+        AskForMemory(event.planned().memory_bound_bytes());
+        break;
       default:
         break;
     }
     return true;
+  }
+
+  void AskForMemory(int64_t bytes) {
+    auto share = memory_.Ask(bytes, [this] { waker_.Wake(); });
+    if (!share.ok()) {
+      end_.error = ToRpcStatus(share.status());
+      child_.Kill();
+      return;
+    }
+    share_ = *std::move(share);
+    if (share_->granted()) return;
+    v1::Progress waiting;
+    waiting.set_stage("WAITING_FOR_MEMORY");
+    jobs_.Progress(job_.id, job_.lease_token, waiting.SerializeAsString());
+  }
+
+  // Once the share is granted. A child that is gone ends its stream.
+  void LetGo() {
+    if (share_ == nullptr || gone_ || !share_->granted()) return;
+    gone_ = true;
+    (void)SendMessage(child_.fd(), worker::v1::AttemptGo());
   }
 
   void Heartbeat() {
@@ -153,10 +180,13 @@ class Runner {
   const JobRecord& job_;
   ChildProcess child_;
   const AttemptTiming& timing_;
+  MemoryBudget& memory_;
   Waker& waker_;
   const std::atomic<bool>& draining_;
   std::shared_ptr<LeaseState> lease_ = std::make_shared<LeaseState>();
   std::atomic<bool> changed_{false};
+  std::unique_ptr<MemoryBudget::Share> share_;
+  bool gone_ = false;  // the child has its AttemptGo
   bool asked_ = false;
   int64_t kill_at_ = INT64_MAX;
   AttemptEnd end_;
@@ -180,8 +210,9 @@ void Waker::Clear() {
 AttemptEnd RunInChild(JobStore& jobs, const JobRecord& job,
                       const worker::v1::AttemptRequest& request,
                       ChildProcess child, const AttemptTiming& timing,
-                      Waker& waker, const std::atomic<bool>& draining) {
-  return Runner(jobs, job, std::move(child), timing, waker, draining)
+                      MemoryBudget& memory, Waker& waker,
+                      const std::atomic<bool>& draining) {
+  return Runner(jobs, job, std::move(child), timing, memory, waker, draining)
       .Run(request);
 }
 

@@ -12,6 +12,7 @@
 #include "quant/worker/v1/attempt.pb.h"
 #include "server/queue/job_store.h"
 #include "server/worker/child_process.h"
+#include "server/worker/memory_budget.h"
 
 namespace quant {
 
@@ -52,11 +53,13 @@ class Waker {
 };
 
 // Runs one claimed job in `child`, until it ends. `draining` is looked at
-// whenever `waker` wakes.
+// whenever `waker` wakes. What the plan may take of `memory` is held to the
+// end.
 AttemptEnd RunInChild(JobStore& jobs, const JobRecord& job,
                       const worker::v1::AttemptRequest& request,
                       ChildProcess child, const AttemptTiming& timing,
-                      Waker& waker, const std::atomic<bool>& draining);
+                      MemoryBudget& memory, Waker& waker,
+                      const std::atomic<bool>& draining);
 
 }  // namespace quant
 

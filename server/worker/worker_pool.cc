@@ -45,7 +45,8 @@ WorkerPool::WorkerPool(JobStore& jobs, ArtifactStore& artifacts,
       artifacts_(artifacts),
       metrics_(metrics),
       find_source_(std::move(find_source)),
-      options_(std::move(options)) {
+      options_(std::move(options)),
+      memory_(options_.memory_limit_bytes) {
   metrics_.workers.SetCapacity(options_.slots);
   UpdateSlots(0);
   jobs_.SetClaimableListener([this] {
@@ -176,7 +177,7 @@ absl::StatusOr<AttemptEnd> WorkerPool::RunAttempt(Slot& slot,
   QUANT_ASSIGN_OR_RETURN(ChildProcess child,
                          ChildProcess::Start(options_.executable));
   AttemptEnd end = RunInChild(jobs_, job, request, std::move(child),
-                              options_.timing, slot.waker, draining_);
+                              options_.timing, memory_, slot.waker, draining_);
   if (end.result && !end.lease_lost) {
     QUANT_RETURN_IF_ERROR(
         WriteFileAtomically(JoinPath(request.work_dir(), kResultName),

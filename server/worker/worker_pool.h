@@ -25,7 +25,8 @@ namespace quant {
 struct WorkerOptions {
   int slots = 1;  // attempts at the same time; 0: only maintenance
   int threads_per_job = 1;
-  std::string owner;  // this process's incarnation, for leases
+  int64_t memory_limit_bytes = 0;  // for all attempts together; 0: none
+  std::string owner;               // this process's incarnation, for leases
   std::string executable = "/proc/self/exe";  // run as "attempt --fd N"
   bool sync = true;
   AttemptTiming timing;
@@ -82,6 +83,7 @@ class WorkerPool {
   Metrics& metrics_;
   const SourceFinder find_source_;
   const WorkerOptions options_;
+  MemoryBudget memory_;
 
   std::mutex mutex_;
   std::condition_variable wake_;

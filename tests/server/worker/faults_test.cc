@@ -166,10 +166,11 @@ TEST_F(FaultsTest, ALeaseOfAnotherOwnerIsRespected) {
   auto child = ChildProcess::Start("/proc/self/exe");
   ASSERT_TRUE(child.ok()) << child.status();
   Waker waker;
+  MemoryBudget memory(0);
   const std::atomic<bool> draining = false;
   auto end = std::async(std::launch::async, [&] {
-    return RunInChild(*jobs_, job, request, *std::move(child), {}, waker,
-                      draining);
+    return RunInChild(*jobs_, job, request, *std::move(child), {}, memory,
+                      waker, draining);
   });
   WaitForHalf(id);
   ASSERT_EQ(*jobs_->ReleaseOwner("one"), 1);
