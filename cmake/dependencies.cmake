@@ -14,6 +14,9 @@ find_package(prometheus-cpp CONFIG REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(hwy REQUIRED IMPORTED_TARGET libhwy)
 pkg_check_modules(quant_re2 REQUIRED IMPORTED_TARGET re2)
+# PCRE2 knows boolean properties of Unicode since 10.40.
+pkg_check_modules(quant_pcre2 REQUIRED IMPORTED_TARGET libpcre2-8>=10.40)
+pkg_check_modules(quant_utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 find_library(QUANT_CIVETWEB_LIBRARY civetweb REQUIRED)
 # Not by its own config, which asks for OpenCL. The OpenMP runtime is the one

@@ -11,11 +11,11 @@ packages=(
   # The stack: gRPC, Protobuf and Abseil.
   libabsl-dev libgrpc++-dev libprotobuf-dev protobuf-compiler
   protobuf-compiler-grpc
-  # SIMD, matrix products, digests, storage, formats, command line, logs,
-  # metrics, HTTP.
-  libcivetweb-dev libcli11-dev libdnnl-dev libhwy-dev libre2-dev libspdlog-dev
-  libsqlite3-dev libssl-dev libxxhash-dev libyaml-cpp-dev nlohmann-json3-dev
-  prometheus-cpp-dev
+  # SIMD, matrix products, digests, storage, formats, tokenizers, command line,
+  # logs, metrics, HTTP.
+  libcivetweb-dev libcli11-dev libdnnl-dev libhwy-dev libpcre2-dev libre2-dev
+  libspdlog-dev libsqlite3-dev libssl-dev libutf8proc-dev libxxhash-dev
+  libyaml-cpp-dev nlohmann-json3-dev prometheus-cpp-dev
   # Tests and benchmarks: grpcurl is built with Go, the independent reader of
   # artifacts runs in a Python virtual environment.
   golang-go libbenchmark-dev libgmock-dev libgtest-dev prometheus python3

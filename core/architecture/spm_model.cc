@@ -21,11 +21,17 @@ constexpr uint64_t kPieceText = 1;
 constexpr uint64_t kPieceScore = 2;
 constexpr uint64_t kPieceType = 3;
 constexpr uint64_t kTrainerModelType = 3;
+constexpr uint64_t kTrainerSpaceIsSuffix = 24;
+constexpr uint64_t kTrainerByteFallback = 35;
 constexpr uint64_t kTrainerUnk = 40;
 constexpr uint64_t kTrainerBos = 41;
 constexpr uint64_t kTrainerEos = 42;
 constexpr uint64_t kTrainerPad = 43;
+constexpr uint64_t kNormalizerName = 1;
+constexpr uint64_t kNormalizerRules = 2;
 constexpr uint64_t kNormalizerDummyPrefix = 3;
+constexpr uint64_t kNormalizerExtraSpaces = 4;
+constexpr uint64_t kNormalizerEscapes = 5;
 constexpr uint64_t kModelTypeBpe = 2;
 
 absl::Status Broken(absl::string_view what) {
@@ -144,6 +150,12 @@ absl::Status ParseTrainer(absl::string_view bytes, SpmModel& model) {
       case kTrainerModelType:
         model.is_bpe = field.value == kModelTypeBpe;
         break;
+      case kTrainerSpaceIsSuffix:
+        model.space_is_suffix = field.value != 0;
+        break;
+      case kTrainerByteFallback:
+        model.byte_fallback = field.value != 0;
+        break;
       case kTrainerUnk:
         model.unk = Signed(field.value);
         break;
@@ -167,8 +179,16 @@ absl::Status ParseNormalizer(absl::string_view bytes, SpmModel& model) {
   Message message(bytes);
   while (!message.done()) {
     QUANT_ASSIGN_OR_RETURN(const Field field, message.Next());
-    if (field.number == kNormalizerDummyPrefix && !field.is_bytes) {
+    if (field.number == kNormalizerName && field.is_bytes) {
+      model.normalizer = std::string(field.bytes.substr(0, 64));
+    } else if (field.number == kNormalizerRules && field.is_bytes) {
+      model.has_rules = !field.bytes.empty();
+    } else if (field.number == kNormalizerDummyPrefix && !field.is_bytes) {
       model.add_dummy_prefix = field.value != 0;
+    } else if (field.number == kNormalizerExtraSpaces && !field.is_bytes) {
+      model.remove_extra_whitespaces = field.value != 0;
+    } else if (field.number == kNormalizerEscapes && !field.is_bytes) {
+      model.escape_whitespaces = field.value != 0;
     }
   }
   return absl::OkStatus();

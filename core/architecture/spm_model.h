@@ -32,9 +32,16 @@ struct SpmPiece {
 struct SpmModel {
   std::vector<SpmPiece> pieces;
   bool is_bpe = false;  // else unigram, word, char
+  bool byte_fallback = false;
   // Ids of the trainer; -1 = none.
   int64_t unk = 0, bos = 1, eos = 2, pad = -1;
   bool add_dummy_prefix = true;
+  bool remove_extra_whitespaces = true;
+  bool escape_whitespaces = true;
+  bool space_is_suffix = false;  // "word_" instead of "_word"
+  // Of its rules to rewrite characters; "identity" has none.
+  std::string normalizer;
+  bool has_rules = false;
 };
 
 // DATA_LOSS MODEL_MALFORMED for what is no such model, has too many pieces, or

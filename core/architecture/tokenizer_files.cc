@@ -84,8 +84,13 @@ absl::Status AddNewStyle(const Json& config, std::vector<AddedToken>& added) {
 }  // namespace
 
 absl::StatusOr<TokenizerTexts> ReadTokenizerTexts(const ModelReader& model) {
+  return ReadTokenizerTexts(model.side_files());
+}
+
+absl::StatusOr<TokenizerTexts> ReadTokenizerTexts(
+    absl::Span<const SideFile> files) {
   TokenizerTexts texts;
-  for (const SideFile& file : model.side_files()) {
+  for (const SideFile& file : files) {
     for (const Wanted& wanted : kWanted) {
       if (file.name != wanted.name) continue;
       QUANT_ASSIGN_OR_RETURN(texts.*wanted.text,

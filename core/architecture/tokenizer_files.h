@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "core/architecture/spm_model.h"
 #include "core/architecture/tokenizer_json.h"
 #include "core/container/model_reader.h"
@@ -42,6 +43,8 @@ struct TokenizerFiles {
 
 // DATA_LOSS or RESOURCE_EXHAUSTED when a file can't be read or is too large.
 absl::StatusOr<TokenizerTexts> ReadTokenizerTexts(const ModelReader& model);
+absl::StatusOr<TokenizerTexts> ReadTokenizerTexts(
+    absl::Span<const SideFile> files);
 
 // DATA_LOSS MODEL_MALFORMED, naming the file.
 absl::StatusOr<TokenizerFiles> ParseTokenizerFiles(const TokenizerTexts& texts);

@@ -244,8 +244,7 @@ class Reader final : public JsonEvents {
     last_key_ = "model." + key.substr(0, 60);
     if (key == "vocab") return Once(seen_vocab_, Place::kVocabValue);
     if (key == "merges") return Once(seen_merges_, Place::kMergesValue);
-    if (key == "type" || key == "unk_token" || key == "byte_fallback" ||
-        key == "ignore_merges") {
+    if (IsSetting(key)) {
       setting_ = key;
       StartTree(&value_, Place::kModel);
     } else {
@@ -291,16 +290,41 @@ class Reader final : public JsonEvents {
     return absl::OkStatus();
   }
 
+  std::string* TextOf(absl::string_view setting) {
+    if (setting == "type") return &type_;
+    if (setting == "unk_token") return &out_.unk_token;
+    if (setting == "continuing_subword_prefix") {
+      return &out_.continuing_subword_prefix;
+    }
+    return setting == "end_of_word_suffix" ? &out_.end_of_word_suffix : nullptr;
+  }
+
+  bool* FlagOf(absl::string_view setting) {
+    if (setting == "byte_fallback") return &out_.byte_fallback;
+    if (setting == "ignore_merges") return &out_.ignore_merges;
+    return setting == "fuse_unk" ? &out_.fuse_unk : nullptr;
+  }
+
+  bool IsSetting(absl::string_view key) {
+    return TextOf(key) != nullptr || FlagOf(key) != nullptr || key == "dropout";
+  }
+
   absl::Status SetSetting() {
     if (value_.is_null()) return absl::OkStatus();
-    const bool wants_text = setting_ == "type" || setting_ == "unk_token";
-    if (wants_text ? !value_.is_string() : !value_.is_boolean()) {
+    if (setting_ == "dropout") {
+      if (!value_.is_number()) return Wrong(value_.type_name());
+      out_.has_dropout = value_.get<double>() != 0;
+      return absl::OkStatus();
+    }
+    std::string* text = TextOf(setting_);
+    if (text != nullptr ? !value_.is_string() : !value_.is_boolean()) {
       return Wrong(value_.type_name());
     }
-    if (setting_ == "type") type_ = value_.get<std::string>();
-    if (setting_ == "unk_token") out_.unk_token = value_.get<std::string>();
-    if (setting_ == "byte_fallback") out_.byte_fallback = value_.get<bool>();
-    if (setting_ == "ignore_merges") out_.ignore_merges = value_.get<bool>();
+    if (text != nullptr) {
+      *text = value_.get<std::string>();
+    } else {
+      *FlagOf(setting_) = value_.get<bool>();
+    }
     return absl::OkStatus();
   }
 
@@ -376,9 +400,15 @@ absl::StatusOr<AddedToken> ParseAddedToken(absl::string_view id,
                                        token.content.size(), " bytes; at most ",
                                        kMaxTokenBytes));
   }
-  const auto special = object.find("special");
-  token.special =
-      special != object.end() && special->is_boolean() && special->get<bool>();
+  const auto flag = [&](const char* key, bool absent) {
+    const auto it = object.find(key);
+    return it != object.end() && it->is_boolean() ? it->get<bool>() : absent;
+  };
+  token.special = flag("special", false);
+  token.single_word = flag("single_word", false);
+  token.lstrip = flag("lstrip", false);
+  token.rstrip = flag("rstrip", false);
+  token.normalized = flag("normalized", !token.special);
   return token;
 }
 

@@ -22,6 +22,11 @@ struct AddedToken {
   int64_t id = 0;  // in [0, kMaxTokens)
   std::string content;
   bool special = false;
+  // How it is found in text.
+  bool single_word = false;  // not inside a word
+  bool lstrip = false;       // takes the white space before it along
+  bool rstrip = false;       // ... and after it
+  bool normalized = false;   // in normalized text, spelled as that spells it
 };
 
 struct TokenizerJson {
@@ -31,6 +36,10 @@ struct TokenizerJson {
   std::string unk_token;
   bool byte_fallback = false;
   bool ignore_merges = false;
+  bool fuse_unk = false;
+  bool has_dropout = false;  // of merges, at random
+  std::string continuing_subword_prefix;
+  std::string end_of_word_suffix;
   // As they stand there; null when absent.
   nlohmann::json normalizer, pre_tokenizer, post_processor, decoder;
 };

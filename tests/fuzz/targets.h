@@ -20,6 +20,7 @@ void RecipeFile(absl::string_view bytes);
 void DecoderConfig(absl::string_view bytes);
 void TokenizerJson(absl::string_view bytes);
 void TokenizerModel(absl::string_view bytes);
+void Tokenize(absl::string_view bytes);
 void Gate(absl::string_view bytes);
 
 }  // namespace quant::fuzz

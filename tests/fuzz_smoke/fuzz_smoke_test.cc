@@ -40,6 +40,7 @@ const Target kTargets[] = {
     {"decoder_config", fuzz::DecoderConfig},
     {"tokenizer_json", fuzz::TokenizerJson},
     {"tokenizer_model", fuzz::TokenizerModel},
+    {"tokenize", fuzz::Tokenize},
     {"gate", fuzz::Gate},
 };
 

@@ -26,6 +26,7 @@ const std::map<std::string, Room>& Rooms() {
       {"core/architecture", {4, {}}},
       {"core/method", {5, {}}},
       {"core/transform", {5, {}}},
+      {"core/tokenizer", {5, {}}},
       {"core/network", {5, {}}},
       {"core/artifact", {5, {}}},
       {"core/calibrate", {6, {}}},
