@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/cli/command.h"
+#include "client/cli/dataset_flags.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/local_work.h"
 #include "client/cli/output.h"
@@ -11,7 +12,6 @@
 #include "core/base/error.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_pool.h"
-#include "core/container/npy.h"
 #include "core/evaluate/evaluate.h"
 #include "core/pipeline/value_model.h"
 #include "quant/v1/evaluation.pb.h"
@@ -67,8 +67,9 @@ class Eval : public Command {
     app.add_option("--reference", reference_,
                    "Model directory to compare with: adds KL divergence");
     app.add_option("--evaluation", evaluation_,
-                   "Token ids, .npy of int32 or int64, one dimension")
+                   "Text, .jsonl, or token ids in .npy or .safetensors")
         ->required();
+    bos_.Add(app);
     app.add_option("--sequence-length", length_,
                    "Tokens per window (default: the model's context, at most "
                    "2048)");
@@ -80,10 +81,11 @@ class Eval : public Command {
   }
 
   absl::StatusOr<int> Run() override {
-    QUANT_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens,
-                           ReadTokens(evaluation_));
     QUANT_ASSIGN_OR_RETURN(const OpenedNetwork model,
                            OpenedNetwork::Open(model_));
+    const int64_t length =
+        length_ > 0 ? length_ : DefaultSequenceLength(model.network->config());
+    QUANT_ASSIGN_OR_RETURN(const Dataset data, Load(model, length));
     OpenedNetwork reference;
     if (!reference_.empty()) {
       QUANT_ASSIGN_OR_RETURN(reference, OpenedNetwork::Open(reference_));
@@ -92,7 +94,7 @@ class Eval : public Command {
     ThreadPool pool(threads_.Get());
     ProgressMeter meter("eval");
     EvaluateOptions options;
-    options.sequence_length = length_;
+    options.sequence_length = length;
     options.run.pool = &pool;
     options.run.stop = interrupt.token();
     options.run.spill = spill_;
@@ -101,13 +103,22 @@ class Eval : public Command {
     };
     QUANT_ASSIGN_OR_RETURN(
         const Evaluation result,
-        Evaluate(*model.network, reference.network.get(), tokens, options));
+        Evaluate(*model.network, reference.network.get(), data.ids, options));
     meter.End();
     Print(result);
     return 0;
   }
 
  private:
+  absl::StatusOr<Dataset> Load(const OpenedNetwork& model,
+                               int64_t length) const {
+    DatasetOptions options;
+    options.sequence_length = length;
+    options.vocabulary = model.network->config().vocabulary;
+    QUANT_ASSIGN_OR_RETURN(options.bos, bos_.Get());
+    return LoadDatasetFor(model_, evaluation_, options);
+  }
+
   void Print(const Evaluation& result) const {
     if (format_ == OutputFormat::kTable || format_ == OutputFormat::kName) {
       Table table({"METRIC", "VALUE"});
@@ -122,6 +133,7 @@ class Eval : public Command {
   std::string model_;
   std::string reference_;
   std::string evaluation_;
+  BosFlag bos_;
   int64_t length_ = 0;
   SpillOptions spill_;
   ThreadFlag threads_;

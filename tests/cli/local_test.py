@@ -178,6 +178,30 @@ class Questions(Case):
                            "--sequence-length", "1")
         self.assertIn("sequence length: 1; 2 to", said)
 
+    def test_text_is_tokenized_previewed_and_evaluated(self):
+        text = self.dir / "text.txt"
+        text.write_bytes("It was the best of caf\u00e9s.\n".encode() * 40)
+        ids = [int(i) for i in self.ctl(OK, "tokenize", MODEL, text, "-o",
+                                        "name")[0].split()]
+        out, _ = self.ctl(OK, "tokenize", MODEL, text)
+        self.assertIn('"<s>"', out)
+        seen = self.json("calibrate", MODEL, "--data", text, "--seq-len", "32",
+                         "--samples", "3", "--preview")
+        self.assertEqual(seen["tokens"], str(len(ids)))
+        self.assertEqual(seen["first"][1]["ids"], ids[32:64])
+        self.assertIn("It was the best", seen["first"][0]["text"])
+        self.assertEqual(len(seen["sha256"]), 64)
+        found = self.json("eval", MODEL, "--evaluation", text,
+                          "--sequence-length", "64")
+        self.assertEqual(found["windows"], str(len(ids) // 64))
+        for content, why in ((b"", "empty"), (b"PK\0\3", "binary"),
+                             (b"short", "a sequence has 64"),
+                             (b"caf\xe9", "not UTF-8")):
+            text.write_bytes(content)
+            _, said = self.ctl(USAGE, "calibrate", MODEL, "--data", text,
+                               "--seq-len", "64", "--preview")
+            self.assertIn(why, said)
+
     def test_formats_say_the_same(self):
         out, _ = self.ctl(OK, "plan", MODEL, "--scheme", "W4A16", "-o", "yaml")
         plan = self.json("plan", MODEL, "--scheme", "W4A16")
