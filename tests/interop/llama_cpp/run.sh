@@ -1,15 +1,20 @@
 #!/usr/bin/env bash
-# run.sh BUILD_DIR [--report FILE] [--windows N]: holds quantctl's GGUF files
-# against llama.cpp (see venv.sh): every decoder family's logits, then every file
-# type's quality, on N windows of text (default: all). --report keeps what was
-# printed as a page.
+# run.sh BUILD_DIR [--families | --report FILE] [--windows N]: holds quantctl's
+# GGUF files against llama.cpp (see venv.sh): every decoder family's logits, then
+# (not with --families) every file type's quality, on N windows of text (default:
+# all). --report keeps what was printed as a page.
 set -euo pipefail
-build=$(cd "${1:?usage: run.sh BUILD_DIR [--report FILE] [--windows N]}" && pwd)
+build=$(cd "${1:?usage: run.sh BUILD_DIR [--families | --report FILE]}" && pwd)
 shift
 report=
 if [[ ${1:-} == --report ]]; then
   report=$(realpath "$2")
   shift 2
+fi
+families=
+if [[ ${1:-} == --families ]]; then
+  families=only
+  shift
 fi
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
@@ -20,7 +25,9 @@ trap 'rm -rf "$work"' EXIT
 {
   "$venv/bin/python" -B "$here/families.py" "$build/client/quantctl" "$work" \
     2>"$work/log" || { cat "$work/log" && exit 1; }
-  "$venv/bin/python" -B "$here/compare.py" "$build/client/quantctl" "$work" "$@"
+  [[ -n $families ]] ||
+    "$venv/bin/python" -B "$here/compare.py" "$build/client/quantctl" "$work" \
+      "$@"
 } | tee "$work/transcript"
 [[ -z $report ]] && exit 0
 {
