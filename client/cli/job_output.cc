@@ -49,7 +49,8 @@ void AddMap(const std::string& key,
 std::string SchemesOf(const v1::JobSpec& spec) {
   std::vector<std::string> schemes;
   for (const v1::Output& output : spec.outputs()) {
-    schemes.push_back(output.recipe().scheme());
+    const v1::Recipe& recipe = output.recipe();
+    schemes.push_back(recipe.keep_codes() ? "as stored" : recipe.scheme());
   }
   return absl::StrJoin(schemes, ",");
 }

@@ -68,6 +68,9 @@ void RecipeFlags::Add(CLI::App& app) {
                  "of llama.cpp (submit: a local file, or server:PATH)");
   app.add_flag("--allow-requantize", allow_requantize_,
                "Take a source that is quantized already");
+  app.add_flag("--keep-codes", keep_codes_,
+               "Carry the codes of a quantized source over to --format, as "
+               "convert does; instead of --scheme");
   repeatable("--rule", rules_,
              "MATCH=SCHEME or MATCH=skip; MATCH is a name, re:PATTERN or a "
              "class such as Linear; the first that matches wins");
@@ -130,6 +133,10 @@ absl::StatusOr<v1::JobSpec> RecipeFlags::FromFile() const {
 absl::Status RecipeFlags::ApplySchemes(v1::JobSpec& spec) const {
   if (schemes_.empty()) {
     if (spec.outputs_size() > 0) return absl::OkStatus();
+    if (keep_codes_) {
+      spec.add_outputs();
+      return absl::OkStatus();
+    }
     return InvalidSpec(
         "--scheme: none given; write e.g. --scheme W4A16, or --recipe FILE "
         "(quantctl methods lists all schemes)");
@@ -159,6 +166,7 @@ absl::Status RecipeFlags::Override(v1::Recipe& recipe) const {
   if (!scale_.empty()) recipe.set_scale(scale_);
   if (!search_.empty()) recipe.set_search(search_);
   if (allow_requantize_) recipe.set_allow_requantize(true);
+  if (keep_codes_) recipe.set_keep_codes(true);
   if (symmetric_) recipe.set_symmetric(true);
   if (asymmetric_) recipe.set_symmetric(false);
   if (on_mismatch_) recipe.set_on_mismatch(*on_mismatch_);

@@ -44,6 +44,7 @@ class RecipeFlags {
   std::string search_;
   std::string imatrix_;
   bool allow_requantize_ = false;
+  bool keep_codes_ = false;
   std::vector<std::string> rules_;
   std::optional<v1::OnMismatch> on_mismatch_;
   std::string max_shard_size_;

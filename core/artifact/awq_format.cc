@@ -36,7 +36,7 @@ class Awq final : public ArtifactFormat {
     const bool groups = scheme.granularity == Granularity::kGroup ||
                         scheme.granularity == Granularity::kChannel;
     if (scheme.type == NumberType::kInt && scheme.bits == kBits && groups &&
-        scheme.scales == ScaleKind::kFloat &&
+        scheme.scales == ScaleKind::kFloat && !scheme.act_order &&
         scheme.activations == Activations::kNone) {
       return absl::OkStatus();
     }
@@ -44,8 +44,9 @@ class Awq final : public ArtifactFormat {
         absl::StatusCode::kInvalidArgument, Reason::kUnsupported,
         absl::StrCat("format \"awq\" can't carry scheme \"", scheme.name,
                      "\" (", DescribeScheme(scheme),
-                     "): it holds 4-bit integers with scales per group or "
-                     "channel; the nearest is W4A16_ASYM"));
+                     "): it holds 4-bit integers with scales per channel or "
+                     "per group of consecutive columns; the nearest is "
+                     "W4A16_ASYM"));
   }
 
   std::string ShapeMisfit(const Scheme& scheme, const Shape& shape,
@@ -65,6 +66,8 @@ class Awq final : public ArtifactFormat {
   bool TakesClass(ModuleClass module_class) const override {
     return module_class == ModuleClass::kLinear;
   }
+
+  bool TakesCodes() const override { return true; }
 
   DType ScaleType(DType source) const override { return DType::kF16; }
 
@@ -114,10 +117,16 @@ class Awq final : public ArtifactFormat {
   absl::Status UnpackTile(const Codec& codec, const TensorEntry& source,
                           const PackedTile& tile,
                           CodeTile& out) const override {
-    const int64_t groups = codec.grid_cols(out.cols);
     out.codes.resize(out.rows * out.cols);
     UnpackLines(JoinPieces(tile, kWeight), out.rows, out.cols,
                 reinterpret_cast<int8_t*>(out.codes.data()));
+    return UnpackGrid(codec, source, tile, out);
+  }
+
+  absl::Status UnpackGrid(const Codec& codec, const TensorEntry& source,
+                          const PackedTile& tile,
+                          CodeTile& out) const override {
+    const int64_t groups = codec.grid_cols(out.cols);
     out.zeros.resize(out.rows * groups);
     UnpackLines(JoinPieces(tile, kZeros), out.rows, groups, out.zeros.data());
     if (!codec.has_zeros()) out.zeros.clear();

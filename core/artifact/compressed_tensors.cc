@@ -7,6 +7,8 @@
 //                     <m>.weight_shape       I64 [2] = (O, I)
 //                     <m>.weight_zero_point  if asymmetric:
 //                       I32 [ceil(rows*b/32), G]; I8 [1] for one per tensor
+//                     <m>.weight_g_idx       if in act-order: I32 [I],
+//                       the group of each column; with a -1: consecutive ones
 //   int-, float-, naive-quantized
 //                     <m>.weight             I8 or F8_E4M3 [O, I]
 //                     <m>.weight_scale       as above; [1] for one per tensor
@@ -21,16 +23,18 @@
 //   mxfp8-quantized   <m>.weight              F8_E4M3 [O, I]
 //                     <m>.weight_scale        U8 [O, I/32]: exponent + 127
 // Source: the format's reference implementation, version 0.18 (dense packing of
-// 3, 5, 6 and 7 bits since 0.17).
+// 3, 5, 6 and 7 bits since 0.17; files of before are read, too).
 #include <algorithm>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "core/artifact/column_groups.h"
 #include "core/artifact/ct_config.h"
 #include "core/artifact/format.h"
 #include "core/artifact/output_bytes.h"
 #include "core/base/checked_math.h"
 #include "core/base/error.h"
+#include "core/base/status_macros.h"
 #include "core/kernels/nibbles.h"
 #include "core/kernels/pack.h"
 #include "core/tensor/float_formats.h"
@@ -45,7 +49,7 @@ enum Output {
   kShape = 2,        // of packed integers
   kGlobalScale = 2,  // of NVFP4
   kZeroPoint = 3,
-  kOutputs = 4
+  kOutputs = 5  // at most; the groups of columns come last
 };
 
 DType ScaleTypeOf(DType source) {
@@ -72,20 +76,17 @@ Shape ScaleShape(const Codec& codec, const Shape& shape) {
   return {codec.grid_rows(shape[0]), codec.grid_cols(shape[1])};
 }
 
-// Packed along the outputs; a single one is stored as it is, because that is
-// what the reference reads.
-OutputTensor ZeroPoint(const Codec& codec, std::string name,
-                       const Shape& scale_shape) {
-  if (codec.scheme().granularity == Granularity::kTensor) {
-    return MakeOutput(std::move(name), DType::kI8, {1});
-  }
-  return MakeOutput(
-      std::move(name), DType::kI32,
-      {PackedWords(scale_shape[0], codec.scheme().bits), scale_shape[1]});
+// Which output the groups of columns are, where there are any.
+int IndexOutput(const Codec& codec) {
+  if (!IsPacked(codec)) return kShape;
+  return codec.has_zeros() ? kZeroPoint + 1 : kZeroPoint;
 }
 
 class CompressedTensors final : public ArtifactFormat {
  public:
+  // `loose`: as before version 0.17, only to be read.
+  explicit CompressedTensors(bool loose) : loose_(loose) {}
+
   absl::Status CheckScheme(const Scheme& scheme) const override {
     return CheckCtScheme(scheme);
   }
@@ -145,23 +146,27 @@ class CompressedTensors final : public ArtifactFormat {
       outputs[kWeight] =
           MakeOutput(absl::StrCat(module, ".weight"),
                      integer ? DType::kI8 : DType::kF8E4M3, source.shape);
+      if (scheme.act_order) outputs.push_back(Index(module, in));
       return outputs;
     }
-    outputs[kWeight] =
-        MakeOutput(absl::StrCat(module, ".weight_packed"), DType::kI32,
-                   {out, PackedWords(in, scheme.bits)});
+    outputs[kWeight] = MakeOutput(absl::StrCat(module, ".weight_packed"),
+                                  DType::kI32, {out, Words(in, scheme.bits)});
     outputs.push_back(
         MakeOutput(absl::StrCat(module, ".weight_shape"), DType::kI64, {2}));
     if (codec.has_zeros()) {
       outputs.push_back(ZeroPoint(
           codec, absl::StrCat(module, ".weight_zero_point"), scale_shape));
     }
+    if (scheme.act_order) outputs.push_back(Index(module, in));
     return outputs;
   }
 
+  bool TakesCodes() const override { return true; }
+
   int64_t RowMultiple(const Codec& codec) const override {
-    // 32 rows of zero points fill whole words at any width.
-    return codec.has_zeros() ? 32 : codec.row_multiple();
+    if (!codec.has_zeros()) return codec.row_multiple();
+    // So many zero points fill whole words.
+    return loose_ ? 32 / codec.scheme().bits : 32;
   }
 
   std::vector<ByteRange> TileRanges(const Codec& codec,
@@ -170,7 +175,7 @@ class CompressedTensors final : public ArtifactFormat {
     const int64_t in = source.shape[1];
     const bool packed = IsPacked(codec);
     const Scheme& scheme = codec.scheme();
-    const int64_t row_bytes = packed ? 4 * PackedWords(in, scheme.bits)
+    const int64_t row_bytes = packed              ? 4 * Words(in, scheme.bits)
                               : scheme.is_table() ? in / 2
                                                   : in;
     std::vector<ByteRange> ranges = {
@@ -186,6 +191,9 @@ class CompressedTensors final : public ArtifactFormat {
     }
     if (scheme.scales == ScaleKind::kE4M3 && row == 0) {
       ranges.push_back({kGlobalScale, 0, 4});
+    }
+    if (scheme.act_order && row == 0) {
+      ranges.push_back({IndexOutput(codec), 0, 4 * in});
     }
     if (!packed) return ranges;
     if (row == 0) ranges.push_back({kShape, 0, 16});
@@ -210,10 +218,14 @@ class CompressedTensors final : public ArtifactFormat {
     if (pieces.Has(kShape) && IsPacked(codec)) {
       StoreShape(source, pieces.Buffer(kShape));
     }
-    if (pieces.Has(kGlobalScale) && !IsPacked(codec)) {
+    if (codec.scheme().act_order && pieces.Has(IndexOutput(codec))) {
+      StoreColumnGroups(tile, codec.group(tile.cols),
+                        pieces.Buffer(IndexOutput(codec)));
+    }
+    if (codec.scheme().scales == ScaleKind::kE4M3 && pieces.Has(kGlobalScale)) {
       StoreFloat(tile.tensor_scale, DType::kF32, pieces.Buffer(kGlobalScale));
     }
-    if (pieces.Has(kZeroPoint)) {
+    if (codec.has_zeros() && pieces.Has(kZeroPoint)) {
       uint8_t* bytes = pieces.Buffer(kZeroPoint);
       if (codec.scheme().granularity == Granularity::kTensor) {
         bytes[0] = static_cast<uint8_t>(tile.zeros[0]);
@@ -230,6 +242,12 @@ class CompressedTensors final : public ArtifactFormat {
                           const PackedTile& tile,
                           CodeTile& out) const override {
     UnpackWeight(codec, JoinPieces(tile, kWeight), out);
+    return UnpackGrid(codec, source, tile, out);
+  }
+
+  absl::Status UnpackGrid(const Codec& codec, const TensorEntry& source,
+                          const PackedTile& tile,
+                          CodeTile& out) const override {
     if (codec.scheme().scales == ScaleKind::kE4M3) {
       out.tensor_scale =
           LoadFloat(JoinPieces(tile, kGlobalScale).data(), DType::kF32);
@@ -252,17 +270,13 @@ class CompressedTensors final : public ArtifactFormat {
         out.scales = LoadFloats(scales, ScaleType(source.dtype));
     }
     out.zeros.clear();
-    if (!codec.has_zeros()) return absl::OkStatus();
-    const std::vector<uint8_t> zeros = JoinPieces(tile, kZeroPoint);
-    out.zeros.resize(out.scales.size());
-    if (codec.scheme().granularity == Granularity::kTensor) {
-      out.zeros[0] = static_cast<int8_t>(zeros[0]);
-    } else {
-      UnpackColumns(zeros.data(), codec.grid_rows(out.rows),
-                    codec.grid_cols(out.cols), codec.scheme().bits,
-                    out.zeros.data());
+    if (codec.has_zeros()) {
+      UnpackZeros(codec, JoinPieces(tile, kZeroPoint), out);
     }
-    return absl::OkStatus();
+    out.column_groups.clear();
+    if (!codec.scheme().act_order) return absl::OkStatus();
+    return UnpackIndex(codec, source, JoinPieces(tile, IndexOutput(codec)),
+                       out);
   }
 
   bool SharesTensorScale(const Scheme& scheme) const override {
@@ -276,16 +290,38 @@ class CompressedTensors final : public ArtifactFormat {
   }
 
  private:
-  static void AddZeroRange(const Codec& codec, int64_t in, int64_t row,
-                           int64_t rows, std::vector<ByteRange>& ranges) {
+  int64_t Words(int64_t n, int bits) const {
+    return loose_ ? LooseWords(n, bits) : PackedWords(n, bits);
+  }
+
+  // Packed along the outputs; a single one is stored as it is, because that is
+  // what the reference reads.
+  OutputTensor ZeroPoint(const Codec& codec, std::string name,
+                         const Shape& scale_shape) const {
+    if (codec.scheme().granularity == Granularity::kTensor) {
+      return MakeOutput(std::move(name), DType::kI8, {1});
+    }
+    return MakeOutput(
+        std::move(name), DType::kI32,
+        {Words(scale_shape[0], codec.scheme().bits), scale_shape[1]});
+  }
+
+  static OutputTensor Index(const std::string& module, int64_t in) {
+    return MakeOutput(absl::StrCat(module, ".weight_g_idx"), DType::kI32, {in});
+  }
+
+  void AddZeroRange(const Codec& codec, int64_t in, int64_t row, int64_t rows,
+                    std::vector<ByteRange>& ranges) const {
     const int bits = codec.scheme().bits;
     const int64_t word_row_bytes = 4 * codec.grid_cols(in);
     if (codec.scheme().granularity == Granularity::kTensor) {
       if (row == 0) ranges.push_back({kZeroPoint, 0, 1});
       return;
     }
-    ranges.push_back({kZeroPoint, row * bits / 32 * word_row_bytes,
-                      PackedWords(rows, bits) * word_row_bytes});
+    const int64_t before =
+        loose_ ? row / (32 / bits) : row * bits / 32;  // whole words
+    ranges.push_back({kZeroPoint, before * word_row_bytes,
+                      Words(rows, bits) * word_row_bytes});
   }
 
   static void StoreShape(const TensorEntry& source, uint8_t* bytes) {
@@ -304,16 +340,49 @@ class CompressedTensors final : public ArtifactFormat {
     }
   }
 
-  static void UnpackWeight(const Codec& codec,
-                           const std::vector<uint8_t>& bytes, CodeTile& out) {
+  void UnpackZeros(const Codec& codec, const std::vector<uint8_t>& bytes,
+                   CodeTile& out) const {
+    out.zeros.resize(out.scales.size());
+    if (codec.scheme().granularity == Granularity::kTensor) {
+      out.zeros[0] = static_cast<int8_t>(bytes[0]);
+      return;
+    }
+    (loose_ ? UnpackLooseColumns : UnpackColumns)(
+        bytes.data(), codec.grid_rows(out.rows), codec.grid_cols(out.cols),
+        codec.scheme().bits, out.zeros.data());
+  }
+
+  // Its reader sorts the columns by group and then cuts them into groups of one
+  // size.
+  static absl::Status UnpackIndex(const Codec& codec, const TensorEntry& source,
+                                  const std::vector<uint8_t>& bytes,
+                                  CodeTile& out) {
+    const std::string name = absl::StrCat(ModuleOf(source), ".weight_g_idx");
+    for (size_t i = 0; i + 4 <= bytes.size(); i += 4) {
+      int32_t group;
+      std::memcpy(&group, &bytes[i], 4);
+      if (group == -1) return absl::OkStatus();
+    }
+    const int64_t size = codec.group(out.cols);
+    QUANT_RETURN_IF_ERROR(LoadColumnGroups(
+        {.name = name, .size = size, .count = codec.grid_cols(out.cols)}, bytes,
+        out));
+    if (GroupsAreEven(out.column_groups, size)) return absl::OkStatus();
+    return ModelMalformed(absl::StrCat(name, ": groups are not of ", size,
+                                       " columns each, as they must be"));
+  }
+
+  void UnpackWeight(const Codec& codec, const std::vector<uint8_t>& bytes,
+                    CodeTile& out) const {
     const int64_t count = out.rows * out.cols;
     out.codes.resize(count);
     if (codec.scheme().is_table()) {
       UnpackPairs(bytes.data(), count, NibbleOrder::kLowFirst,
                   out.codes.data());
     } else if (IsPacked(codec)) {
-      UnpackRows(bytes.data(), out.rows, out.cols, codec.scheme().bits,
-                 reinterpret_cast<int8_t*>(out.codes.data()));
+      (loose_ ? UnpackLooseRows : UnpackRows)(
+          bytes.data(), out.rows, out.cols, codec.scheme().bits,
+          reinterpret_cast<int8_t*>(out.codes.data()));
     } else {
       std::memcpy(out.codes.data(), bytes.data(), count);
     }
@@ -336,12 +405,19 @@ class CompressedTensors final : public ArtifactFormat {
         StoreFloats(tile.scales, ScaleType(source.dtype), bytes);
     }
   }
+
+  bool loose_;
 };
 
 }  // namespace
 
 const ArtifactFormat& CompressedTensorsFormat() {
-  static const CompressedTensors format;
+  static const CompressedTensors format(/*loose=*/false);
+  return format;
+}
+
+const ArtifactFormat& LooseCompressedTensors() {
+  static const CompressedTensors format(/*loose=*/true);
   return format;
 }
 

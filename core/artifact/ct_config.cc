@@ -21,6 +21,7 @@ absl::string_view Strategy(Granularity granularity) {
 OrderedJson WeightArgs(const Scheme& scheme) {
   OrderedJson args;
   args["actorder"] = nullptr;
+  if (scheme.act_order) args["actorder"] = "group";
   args["block_structure"] = nullptr;
   if (scheme.granularity == Granularity::kBlock) {
     args["block_structure"] = {scheme.block_rows, scheme.block_cols};

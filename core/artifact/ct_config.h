@@ -26,6 +26,10 @@ inline constexpr absl::string_view kMxfp8Quantized = "mxfp8-quantized";
 // as scales have formats of their own.
 absl::string_view CtFormatOf(const Scheme& scheme);
 
+// Files of before version 0.17, whose words hold no pieces of numbers of 3, 5,
+// 6 and 7 bits: only to be read.
+const ArtifactFormat& LooseCompressedTensors();
+
 // INVALID_ARGUMENT UNSUPPORTED for schemes that no reader of the format takes.
 absl::Status CheckCtScheme(const Scheme& scheme);
 

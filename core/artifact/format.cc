@@ -34,6 +34,14 @@ absl::Status ArtifactFormat::UnpackTile(const Codec& codec,
                    "this format's files are not read back as codes");
 }
 
+absl::Status ArtifactFormat::UnpackGrid(const Codec& codec,
+                                        const TensorEntry& source,
+                                        const PackedTile& tile,
+                                        CodeTile& out) const {
+  return MakeError(absl::StatusCode::kUnimplemented, Reason::kUnimplemented,
+                   "this format has no scales and zero points apart");
+}
+
 std::vector<FormatInfo> Formats() {
   return {
 #define QUANT_FORMAT(name, factory, description) {name, description},

@@ -159,6 +159,14 @@ class ArtifactFormat {
   // Whether loaders read quantized weights of such modules.
   virtual bool TakesClass(ModuleClass module_class) const { return true; }
 
+  // `scheme` as these files can say it, where that limits which numbers may
+  // come out.
+  virtual Scheme Narrowed(const Scheme& scheme) const { return scheme; }
+
+  // Whether codes that were chosen elsewhere can be written: integers with
+  // scales and zero points of their own.
+  virtual bool TakesCodes() const { return false; }
+
   // Stored type of scales for weights of type `source`.
   virtual DType ScaleType(DType source) const = 0;
 
@@ -216,6 +224,11 @@ class ArtifactFormat {
   // there (one for the whole tensor) as a whole. The bytes come from outside:
   // DATA_LOSS when they can't be. UNIMPLEMENTED for formats without codes.
   virtual absl::Status UnpackTile(const Codec& codec, const TensorEntry& source,
+                                  const PackedTile& tile, CodeTile& out) const;
+
+  // The part of UnpackTile that is small: scales, zero points and groups of
+  // columns. `tile` may lack the codes, which are output 0.
+  virtual absl::Status UnpackGrid(const Codec& codec, const TensorEntry& source,
                                   const PackedTile& tile, CodeTile& out) const;
 
   // config.json of the artifact: the source's, with what loaders need. Empty:

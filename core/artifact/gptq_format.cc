@@ -9,11 +9,14 @@
 // Packing: dense little-endian streams of 32-bit words (pack.h); w = s (u -
 // u_z). Source: AutoGPTQ's qlinear_cuda, GPTQModel's packing and configuration.
 //
-// Version 1 can't say u_z = 0, so that asymmetric integers need version 2.
+// Version 1 can't say u_z = 0: stored as 2^b - 1, which is 2^b or 0 once one is
+// added, as a loader pleases. Asymmetric integers that are made here keep their
+// zero points from there (Scheme::zero_above_lowest).
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "core/artifact/column_groups.h"
 #include "core/artifact/config_json.h"
 #include "core/artifact/format.h"
 #include "core/artifact/module_lists.h"
@@ -70,13 +73,16 @@ class Gptq final : public ArtifactFormat {
                     "they have scales per group or channel; the nearest is "
                     "group size channel");
     }
-    if (!scheme.symmetric && version_ == 1) {
-      return Refuse(scheme,
-                    "version 1 can't say that a zero point is 0; the nearest "
-                    "is format \"gptq_v2\"");
-    }
     return absl::OkStatus();
   }
+
+  Scheme Narrowed(const Scheme& scheme) const override {
+    Scheme narrowed = scheme;
+    narrowed.zero_above_lowest = version_ == 1 && !scheme.symmetric;
+    return narrowed;
+  }
+
+  bool TakesCodes() const override { return true; }
 
   std::string ShapeMisfit(const Scheme& scheme, const Shape& shape,
                           bool last_of_fused) const override {
@@ -156,11 +162,7 @@ class Gptq final : public ArtifactFormat {
       }
     }
     if (pieces.Has(kIndex)) {
-      const int64_t group = codec.group(tile.cols);
-      for (int64_t i = 0; i < tile.cols; ++i) {
-        const int32_t index = static_cast<int32_t>(i / group);
-        std::memcpy(pieces.Buffer(kIndex) + 4 * i, &index, 4);
-      }
+      StoreColumnGroups(tile, codec.group(tile.cols), pieces.Buffer(kIndex));
     }
     pieces.Finish();
   }
@@ -169,7 +171,6 @@ class Gptq final : public ArtifactFormat {
                           const PackedTile& tile,
                           CodeTile& out) const override {
     const int bits = codec.scheme().bits;
-    const int64_t groups = codec.grid_cols(out.cols);
     const int64_t words = PackedWords(out.cols, bits);
     const std::vector<uint8_t> lines = JoinPieces(tile, kWeight);
     std::vector<uint8_t> packed(lines.size());
@@ -177,6 +178,13 @@ class Gptq final : public ArtifactFormat {
     out.codes.resize(out.rows * out.cols);
     UnpackRows(packed.data(), out.rows, out.cols, bits,
                reinterpret_cast<int8_t*>(out.codes.data()));
+    return UnpackGrid(codec, source, tile, out);
+  }
+
+  absl::Status UnpackGrid(const Codec& codec, const TensorEntry& source,
+                          const PackedTile& tile,
+                          CodeTile& out) const override {
+    const int64_t groups = codec.grid_cols(out.cols);
     const std::vector<float> scales =
         LoadFloats(JoinPieces(tile, kScales), ScaleTypeOf(source.dtype));
     out.scales.resize(scales.size());
@@ -186,8 +194,10 @@ class Gptq final : public ArtifactFormat {
       }
     }
     LoadZeros(codec, JoinPieces(tile, kZeros), groups, out);
-    return LoadIndex(JoinPieces(tile, kIndex), codec.group(out.cols), groups,
-                     source, out);
+    return LoadColumnGroups({.name = ModuleOf(source) + ".g_idx",
+                             .size = codec.group(out.cols),
+                             .count = groups},
+                            JoinPieces(tile, kIndex), out);
   }
 
   absl::StatusOr<std::string> Config(
@@ -240,26 +250,6 @@ class Gptq final : public ArtifactFormat {
     }
   }
 
-  static absl::Status LoadIndex(const std::vector<uint8_t>& bytes,
-                                int64_t group, int64_t groups,
-                                const TensorEntry& source, CodeTile& out) {
-    out.column_groups.assign(bytes.size() / 4, 0);
-    if (bytes.empty()) return absl::OkStatus();
-    std::memcpy(out.column_groups.data(), bytes.data(), bytes.size());
-    bool in_order = true;
-    for (size_t i = 0; i < out.column_groups.size(); ++i) {
-      const int32_t g = out.column_groups[i];
-      if (g < 0 || g >= groups) {
-        return ModelMalformed(absl::StrCat(ModuleOf(source), ".g_idx: element ",
-                                           i, " is ", g, "; 0 to ", groups - 1,
-                                           " are allowed"));
-      }
-      in_order &= g == static_cast<int64_t>(i) / group;
-    }
-    if (in_order) out.column_groups.clear();
-    return absl::OkStatus();
-  }
-
   static OrderedJson SchemeKeys(const Scheme& scheme) {
     OrderedJson keys;
     keys["bits"] = scheme.bits;
@@ -293,6 +283,11 @@ class Gptq final : public ArtifactFormat {
     const char* name = version_ == 1 ? "gptq" : "gptq_v2";
     OrderedJson settings = SchemeKeys(common);
     settings["desc_act"] = false;
+    for (const QuantizedModule& module : modules) {
+      if (module.quantized && module.scheme.act_order) {
+        settings["desc_act"] = true;
+      }
+    }
     settings["quant_method"] = "gptq";
     settings["checkpoint_format"] = name;
     settings["format"] = name;

@@ -85,7 +85,12 @@ void PieceWriter::Finish() {
 }
 
 std::vector<uint8_t> JoinPieces(const PackedTile& tile, int output) {
+  int64_t size = 0;
+  for (const ByteRange& range : tile.ranges) {
+    if (range.output == output) size += range.bytes;
+  }
   std::vector<uint8_t> bytes;
+  bytes.reserve(size);
   for (size_t i = 0; i < tile.ranges.size(); ++i) {
     if (tile.ranges[i].output != output) continue;
     bytes.insert(bytes.end(), tile.data[i].begin(), tile.data[i].end());

@@ -2,8 +2,11 @@
 
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/base/limits.h"
@@ -68,15 +71,28 @@ void AddBits(const json& object, const char* key, std::set<int>& bits) {
   if (value >= 1 && value <= kMaxBits) bits.insert(static_cast<int>(value));
 }
 
+absl::Status Unread(absl::string_view what) {
+  return MakeError(absl::StatusCode::kFailedPrecondition, Reason::kUnsupported,
+                   absl::StrCat("quantization_config: ", what));
+}
+
+// Text of a setting, for an error.
+std::string Quoted(const std::string& value) {
+  return absl::StrCat("\"", value.substr(0, 100), "\"");
+}
+
 absl::Status ReadGptq(const json& settings, QuantSettings& out) {
   std::string version = TextOf(settings, "checkpoint_format");
   if (version.empty()) version = TextOf(settings, "format");
   out.format = version.empty() ? "gptq" : version;
   if (out.format != "gptq" && out.format != "gptq_v2") {
-    return MakeError(
-        absl::StatusCode::kFailedPrecondition, Reason::kUnsupported,
-        absl::StrCat("quantization_config: GPTQ's checkpoint_format \"",
-                     version, "\" is not read; gptq and gptq_v2 are"));
+    return Unread(absl::StrCat("GPTQ's checkpoint_format ", Quoted(version),
+                               " is not read; gptq and gptq_v2 are"));
+  }
+  const std::string words = TextOf(settings, "pack_dtype");
+  if (!words.empty() && words != "int32") {
+    return Unread(absl::StrCat("GPTQ's pack_dtype ", Quoted(words),
+                               " is not read; int32 is"));
   }
   AddBits(settings, "bits", out.bits);
   const auto dynamic = settings.find("dynamic");
@@ -89,15 +105,63 @@ absl::Status ReadGptq(const json& settings, QuantSettings& out) {
   return absl::OkStatus();
 }
 
-void ReadCompressedTensors(const json& settings, QuantSettings& out) {
-  const auto groups = settings.find("config_groups");
-  if (groups == settings.end() || !groups->is_object()) return;
-  for (const auto& item : groups->items()) {
-    if (!item.value().is_object()) continue;
-    const auto weights = item.value().find("weights");
-    if (weights == item.value().end() || !weights->is_object()) continue;
+// Other versions pack along other dimensions, with the same names and types.
+absl::Status ReadAwq(const json& settings) {
+  const std::string version =
+      absl::AsciiStrToLower(TextOf(settings, "version"));
+  if (version.empty() || version == "gemm") return absl::OkStatus();
+  return Unread(
+      absl::StrCat("AWQ's version ", Quoted(version), " is not read; gemm is"));
+}
+
+// Values are packed densely since 0.17.
+QuantSettings::Packing PackingOf(const std::string& version) {
+  const std::vector<std::string> parts = absl::StrSplit(version, '.');
+  int major = 0, minor = 0;
+  if (parts.size() < 2 || !absl::SimpleAtoi(parts[0], &major) ||
+      !absl::SimpleAtoi(parts[1], &minor)) {
+    return QuantSettings::Packing::kUnknown;
+  }
+  return major > 0 || minor >= 17 ? QuantSettings::Packing::kDense
+                                  : QuantSettings::Packing::kLoose;
+}
+
+bool IsSet(const json& object, const char* key) {
+  const auto it = object.find(key);
+  return it != object.end() && !it->is_null() && !it->empty();
+}
+
+void ReadGroups(const json& groups, QuantSettings& out) {
+  for (const auto& item : groups.items()) {
+    const json& group = item.value();
+    if (!group.is_object()) continue;
+    for (const char* key : {"input_activations", "output_activations"}) {
+      if (IsSet(group, key)) {
+        out.also_quantized =
+            absl::StrCat("config_groups.", item.key().substr(0, 100), ".", key);
+      }
+    }
+    const auto weights = group.find("weights");
+    if (weights == group.end() || !weights->is_object()) continue;
     AddBits(*weights, "num_bits", out.bits);
   }
+}
+
+absl::Status ReadCompressedTensors(const json& settings, QuantSettings& out) {
+  if (IsSet(settings, "transform_config")) {
+    return Unread(
+        "transform_config: weights that were rotated before they were "
+        "quantized are not read");
+  }
+  out.packing = PackingOf(TextOf(settings, "version"));
+  if (IsSet(settings, "kv_cache_scheme")) {
+    out.also_quantized = "kv_cache_scheme";
+  }
+  const auto groups = settings.find("config_groups");
+  if (groups != settings.end() && groups->is_object()) {
+    ReadGroups(*groups, out);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status ReadBlocks(const json& settings, QuantSettings& out) {
@@ -132,12 +196,15 @@ absl::StatusOr<QuantSettings> ReadQuantSettings(const ModelReader& model) {
       method != "compressed-tensors") {
     return MakeError(
         absl::StatusCode::kFailedPrecondition, Reason::kUnsupported,
-        absl::StrCat(model.path(), ": quant_method \"", method,
-                     "\" is not read; awq, bitsandbytes, compressed-tensors, "
+        absl::StrCat(model.path(), ": quant_method ", Quoted(method),
+                     " is not read; awq, bitsandbytes, compressed-tensors, "
                      "fp8 and gptq are"));
   }
   out.format = method;
-  if (method == "compressed-tensors") ReadCompressedTensors(settings, out);
+  if (method == "awq") QUANT_RETURN_IF_ERROR(ReadAwq(settings));
+  if (method == "compressed-tensors") {
+    QUANT_RETURN_IF_ERROR(ReadCompressedTensors(settings, out));
+  }
   if (method == "fp8") QUANT_RETURN_IF_ERROR(ReadBlocks(settings, out));
   return out;
 }

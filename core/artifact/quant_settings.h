@@ -16,6 +16,11 @@ struct QuantSettings {
   std::set<int> bits;  // that any module may have; empty: not said
   int64_t block_rows = 0;
   int64_t block_cols = 0;
+  // How compressed-tensors packs 3, 5, 6 and 7 bits: it has changed.
+  enum class Packing { kUnknown, kDense, kLoose } packing = Packing::kUnknown;
+  // What loaders quantize besides weights ("config_groups.group_0.
+  // input_activations"); empty: nothing.
+  std::string also_quantized;
 };
 
 // From config.json, or else from quantize_config.json or quant_config.json.

@@ -51,15 +51,23 @@ void CopyOverlap(absl::Span<const uint8_t> bytes, int64_t begin, int64_t at,
               to - from);
 }
 
-}  // namespace
+// Which of a weight's outputs are read.
+enum class Parts { kAll, kGrid };
 
-absl::Status ReadCodes(const ModelReader& model, const StoredWeight& weight,
-                       int64_t row, int64_t rows, CodeTile& out) {
-  PackedTile tile;
-  tile.ranges =
-      weight.format->TileRanges(*weight.codec, weight.source, row, rows);
+// The bytes that the rows [out.first_row, out.first_row + out.rows) are stored
+// as, and every output that belongs to all rows.
+absl::Status ReadTile(const ModelReader& model, const StoredWeight& weight,
+                      Parts parts, const CodeTile& rows, PackedTile& tile) {
+  tile.ranges = weight.format->TileRanges(*weight.codec, weight.source,
+                                          rows.first_row, rows.rows);
   std::vector<bool> there(weight.outputs.size());
   for (const ByteRange& range : tile.ranges) there[range.output] = true;
+  if (parts == Parts::kGrid) {
+    tile.ranges.erase(
+        std::remove_if(tile.ranges.begin(), tile.ranges.end(),
+                       [](const ByteRange& r) { return r.output == 0; }),
+        tile.ranges.end());
+  }
   for (size_t i = 0; i < weight.outputs.size(); ++i) {
     if (there[i]) continue;
     tile.ranges.push_back({.output = static_cast<int>(i),
@@ -75,20 +83,42 @@ absl::Status ReadCodes(const ModelReader& model, const StoredWeight& weight,
         model.Read(stored, range.offset, absl::MakeSpan(bytes)));
   }
   for (const auto& bytes : tile.scratch) tile.data.emplace_back(bytes);
+  return absl::OkStatus();
+}
+
+void SetRows(const StoredWeight& weight, int64_t row, int64_t rows,
+             CodeTile& out) {
   out.first_row = row;
   out.rows = rows;
   out.cols = weight.source.shape[1];
   out.column_groups.clear();
+}
+
+}  // namespace
+
+absl::Status ReadCodes(const ModelReader& model, const StoredWeight& weight,
+                       int64_t row, int64_t rows, CodeTile& out) {
+  SetRows(weight, row, rows, out);
+  PackedTile tile;
+  QUANT_RETURN_IF_ERROR(ReadTile(model, weight, Parts::kAll, out, tile));
   return weight.format->UnpackTile(*weight.codec, weight.source, tile, out);
 }
 
+absl::Status ReadGrid(const ModelReader& model, const StoredWeight& weight,
+                      int64_t row, int64_t rows, CodeTile& out) {
+  SetRows(weight, row, rows, out);
+  PackedTile tile;
+  QUANT_RETURN_IF_ERROR(ReadTile(model, weight, Parts::kGrid, out, tile));
+  return weight.format->UnpackGrid(*weight.codec, weight.source, tile, out);
+}
+
 absl::StatusOr<std::unique_ptr<QuantizedModel>> QuantizedModel::Make(
-    const ModelReader& model) {
+    const ModelReader& model, WeightsAs as) {
   QUANT_ASSIGN_OR_RETURN(std::vector<StoredWeight> weights,
                          FindStoredWeights(model));
   if (weights.empty()) return std::unique_ptr<QuantizedModel>();
   std::unique_ptr<QuantizedModel> made(
-      new QuantizedModel(model, std::move(weights)));
+      new QuantizedModel(model, as, std::move(weights)));
   QUANT_RETURN_IF_ERROR(made->HideSettings());
   made->ListTensors();
   return made;
@@ -118,13 +148,14 @@ void QuantizedModel::ListTensors() {
     }
     by_name_[weight.source.name] = &weight;
     const TensorEntry& codes = model_.tensors()[weight.outputs[0]];
-    tensors_.push_back(
-        {.name = weight.source.name,
-         .dtype = DType::kF32,
-         .shape = weight.source.shape,
-         .file = codes.file,
-         .offset = codes.offset,
-         .bytes = *TensorBytes(DType::kF32, weight.source.shape)});
+    const DType dtype =
+        as_ == WeightsAs::kCodes ? weight.source.dtype : DType::kF32;
+    tensors_.push_back({.name = weight.source.name,
+                        .dtype = dtype,
+                        .shape = weight.source.shape,
+                        .file = codes.file,
+                        .offset = codes.offset,
+                        .bytes = *TensorBytes(dtype, weight.source.shape)});
   }
   for (const TensorEntry& tensor : model_.tensors()) {
     if (hidden.count(tensor.name) == 0) tensors_.push_back(tensor);
@@ -135,11 +166,20 @@ void QuantizedModel::ListTensors() {
             });
 }
 
+const StoredWeight* QuantizedModel::Find(const std::string& name) const {
+  const auto it = by_name_.find(name);
+  return it == by_name_.end() ? nullptr : it->second;
+}
+
 absl::Status QuantizedModel::Read(const TensorEntry& tensor, int64_t begin,
                                   absl::Span<uint8_t> out) const {
-  const auto it = by_name_.find(tensor.name);
-  if (it == by_name_.end()) return model_.Read(tensor, begin, out);
-  const StoredWeight& weight = *it->second;
+  const StoredWeight* found = Find(tensor.name);
+  if (found == nullptr) return model_.Read(tensor, begin, out);
+  if (as_ == WeightsAs::kCodes) {
+    return MakeError(absl::StatusCode::kInternal, Reason::kInternal,
+                     absl::StrCat(tensor.name, ": codes are read as codes"));
+  }
+  const StoredWeight& weight = *found;
   const int64_t all = weight.source.shape[0], cols = weight.source.shape[1];
   const int64_t row_bytes = cols * static_cast<int64_t>(sizeof(float));
   const int64_t end = begin + static_cast<int64_t>(out.size());

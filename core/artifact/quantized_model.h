@@ -38,15 +38,29 @@ absl::StatusOr<std::vector<StoredWeight>> FindStoredWeights(
 absl::Status ReadCodes(const ModelReader& model, const StoredWeight& weight,
                        int64_t row, int64_t rows, CodeTile& out);
 
-// The decorator: "<module>.weight" as F32 in the place of what it is stored as,
+// The same without the codes: scales, zero points and groups of columns.
+absl::Status ReadGrid(const ModelReader& model, const StoredWeight& weight,
+                      int64_t row, int64_t rows, CodeTile& out);
+
+// What stands in the place of a weight's tensors.
+enum class WeightsAs {
+  kValues,  // F32, which can be read
+  kCodes,   // something of the type of the scales, for formats to lay out; read
+            // by ReadCodes
+};
+
+// The decorator: "<module>.weight" in the place of what it is stored as,
 // everything else as it is; without quantization_config.
 class QuantizedModel final : public ModelReader {
  public:
   // Refers to `model`, which outlives it. Null when it is not quantized.
   static absl::StatusOr<std::unique_ptr<QuantizedModel>> Make(
-      const ModelReader& model);
+      const ModelReader& model, WeightsAs as = WeightsAs::kValues);
 
   const std::vector<StoredWeight>& weights() const { return weights_; }
+  // The weight that is shown as `name`, or null.
+  const StoredWeight* Find(const std::string& name) const;
+  const ModelReader& stored() const { return model_; }
 
   const std::vector<TensorEntry>& tensors() const override { return tensors_; }
   const std::vector<WeightFile>& files() const override {
@@ -67,12 +81,14 @@ class QuantizedModel final : public ModelReader {
   }
 
  private:
-  QuantizedModel(const ModelReader& model, std::vector<StoredWeight> weights)
-      : model_(model), weights_(std::move(weights)) {}
+  QuantizedModel(const ModelReader& model, WeightsAs as,
+                 std::vector<StoredWeight> weights)
+      : model_(model), as_(as), weights_(std::move(weights)) {}
   absl::Status HideSettings();
   void ListTensors();
 
   const ModelReader& model_;
+  const WeightsAs as_;
   std::vector<StoredWeight> weights_;
   std::map<std::string, const StoredWeight*> by_name_;
   std::vector<TensorEntry> tensors_;

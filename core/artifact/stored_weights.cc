@@ -6,10 +6,12 @@
 // must be there with that type and shape: nothing is read or allocated before.
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "core/artifact/ct_config.h"
 #include "core/artifact/output_bytes.h"
 #include "core/artifact/quant_settings.h"
 #include "core/artifact/quantized_model.h"
@@ -29,6 +31,8 @@ struct Guess {
   Scheme scheme;
   Shape shape;
   DType dtype = DType::kF32;  // whose scales are of the stored type
+  bool loose = false;         // LooseCompressedTensors
+  int packings = 0;           // ways to pack that the shapes allow
 };
 
 class Finder {
@@ -43,6 +47,7 @@ class Finder {
       const std::string module = ModuleOfCodes(tensor);
       if (module.empty()) continue;
       QUANT_ASSIGN_OR_RETURN(weights.emplace_back(), Weight(module, tensor));
+      QUANT_RETURN_IF_ERROR(CheckAlone(module, weights.back()));
     }
     return weights;
   }
@@ -70,6 +75,20 @@ class Finder {
       if (Find(module + suffix) != nullptr) return module;
     }
     return "";
+  }
+
+  // A weight is stored once.
+  absl::Status CheckAlone(const std::string& module,
+                          const StoredWeight& weight) {
+    if (!modules_.insert(module).second) {
+      return Malformed(module, "has codes of two kinds");
+    }
+    const TensorEntry* plain = Find(weight.source.name);
+    for (int output : weight.outputs) {
+      if (plain == &model_.tensors()[output]) return absl::OkStatus();
+    }
+    if (plain == nullptr) return absl::OkStatus();
+    return Malformed(module, "has a plain weight beside its codes");
   }
 
   absl::Status Malformed(const std::string& module,
@@ -102,18 +121,18 @@ class Finder {
     QUANT_RETURN_IF_ERROR(guess.status());
     QUANT_RETURN_IF_ERROR(CheckSize(module, *guess));
     StoredWeight weight;
-    weight.format = format_;
+    weight.format = guess->loose ? &LooseCompressedTensors() : format_;
     QUANT_ASSIGN_OR_RETURN(weight.codec, MakeCodec(guess->scheme));
     weight.source = {.name = module + ".weight",
                      .dtype = guess->dtype,
                      .shape = guess->shape};
     if (const std::string misfit =
-            format_->ShapeMisfit(guess->scheme, guess->shape, true);
+            weight.format->ShapeMisfit(guess->scheme, guess->shape, true);
         !misfit.empty()) {
       return Unsupported(module, misfit);
     }
     for (const OutputTensor& output :
-         format_->Outputs(*weight.codec, weight.source)) {
+         weight.format->Outputs(*weight.codec, weight.source)) {
       QUANT_ASSIGN_OR_RETURN(const int index, Place(module, output));
       weight.outputs.push_back(index);
     }
@@ -203,6 +222,9 @@ class Finder {
     if (bits < 2 || bits > 8) {
       return Malformed(module, absl::StrCat(bits, " bits by .qzeros"));
     }
+    if (bits > 4 && bits < 8) {
+      return Unsupported(module, absl::StrCat(bits, " bits lie in planes"));
+    }
     // Zero points are always read: those of symmetric files are the middle.
     Guess guess{.scheme = {.name = "GPTQ", .bits = static_cast<int>(bits)},
                 .shape = {out, words->shape[0] * 32 / bits},
@@ -290,9 +312,6 @@ class Finder {
 
   absl::StatusOr<Guess> CompressedTensors(const std::string& module,
                                           const TensorEntry& codes) const {
-    if (Find(module + ".weight_g_idx") != nullptr) {
-      return Unsupported(module, "its columns are reordered (weight_g_idx)");
-    }
     const TensorEntry* scales = Find(module + ".weight_scale");
     if (scales == nullptr) return Malformed(module, "lacks weight_scale");
     if (codes.shape.size() != 2) {
@@ -301,8 +320,13 @@ class Finder {
     Guess guess{.scheme = {.name = "CT"},
                 .shape = codes.shape,
                 .dtype = ScalesLike(*scales)};
-    guess.scheme.symmetric = Find(module + ".weight_zero_point") == nullptr;
     Scheme& scheme = guess.scheme;
+    scheme.symmetric = Find(module + ".weight_zero_point") == nullptr;
+    scheme.act_order = Find(module + ".weight_g_idx") != nullptr;
+    if (codes.dtype != DType::kI32 && (!scheme.symmetric || scheme.act_order)) {
+      return Unsupported(
+          module, "zero points and weight_g_idx are read of packed integers");
+    }
     const bool small = scales->dtype == DType::kU8;
     if (codes.dtype == DType::kU8) {
       QUANT_RETURN_IF_ERROR(TwiceAsWide(module, guess.shape));
@@ -342,15 +366,32 @@ class Finder {
         absl::MakeSpan(reinterpret_cast<uint8_t*>(guess.shape.data()), 16)));
     QUANT_RETURN_IF_ERROR(CheckSize(module, guess));
     for (int bits = 2; bits <= 8; ++bits) {
-      if (PackedWords(guess.shape[1], bits) != words) continue;
       if (!settings_.bits.empty() && settings_.bits.count(bits) == 0) continue;
-      guess.scheme.bits = bits;
-      return absl::OkStatus();
+      AddPacking(bits, words, guess);
     }
+    if (guess.packings == 1) return absl::OkStatus();
     return Unsupported(
-        module, absl::StrCat("rows of ", guess.shape[1], " weights in ", words,
-                             " words are of no width that the configuration "
-                             "names (or packed as before version 0.17)"));
+        module,
+        absl::StrCat("rows of ", guess.shape[1], " weights in ", words,
+                     " words are ",
+                     guess.packings == 0
+                         ? "of no width that the configuration names"
+                         : "packed in one of two ways; the configuration's "
+                           "version would tell"));
+  }
+
+  // Whether rows of so many words can be of `bits`, packed in either way.
+  void AddPacking(int bits, int64_t words, Guess& guess) const {
+    using Packing = QuantSettings::Packing;
+    const bool one_way = 32 % bits == 0;
+    const bool dense = PackedWords(guess.shape[1], bits) == words &&
+                       (one_way || settings_.packing != Packing::kLoose);
+    const bool loose = LooseWords(guess.shape[1], bits) == words && !one_way &&
+                       settings_.packing != Packing::kDense;
+    if (!dense && !loose) return;
+    guess.scheme.bits = bits;
+    guess.loose = loose;
+    guess.packings += (dense ? 1 : 0) + (loose ? 1 : 0);
   }
 
   absl::Status UseScaleShape(const std::string& module, const Shape& scales,
@@ -375,6 +416,7 @@ class Finder {
   const ModelReader& model_;
   const QuantSettings& settings_;
   const ArtifactFormat* format_ = nullptr;
+  std::set<std::string> modules_;  // whose weights were found
 };
 
 }  // namespace

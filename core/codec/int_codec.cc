@@ -9,6 +9,10 @@
 // q_min) / 2)). The range always includes 0. Because the stored scale is
 // rounded upwards, |x - x_hat| <= s / 2 up to float rounding: the largest value
 // sits at q_max + 1/2 at most, and both clamped ends lose at most half a step.
+//
+// Where z must be above q_min (Scheme::zero_above_lowest), the range is widened
+// to lo <= -hi / (2^b - 2): the first step below zero is then used, and the
+// bound stays what it is.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -28,7 +32,8 @@ class IntCodec final : public Codec {
         // LLM.int8() does not use -128.
         q_min_(-(1 << (scheme.bits - 1)) +
                (scheme.scales == ScaleKind::kRowMax127 ? 1 : 0)),
-        q_max_((1 << (scheme.bits - 1)) - 1) {}
+        q_max_((1 << (scheme.bits - 1)) - 1),
+        zero_min_(q_min_ + (scheme.zero_above_lowest ? 1 : 0)) {}
 
   bool has_zeros() const override { return !scheme().symmetric; }
 
@@ -39,8 +44,8 @@ class IntCodec final : public Codec {
       const float scale = largest / 127;
       return {.scale = largest == 0 ? 1.0f : std::max(scale, 0x1p-149f)};
     }
-    lo = std::min(lo, 0.0f);
     hi = std::max(hi, 0.0f);
+    lo = std::min(Widened(lo, hi), 0.0f);
     const double steps = q_max_ - q_min_;
     // In double: hi - lo may exceed the largest float.
     const double width =
@@ -53,15 +58,19 @@ class IntCodec final : public Codec {
     if (scheme().symmetric) return {.scale = scale};
     const double zero =
         std::nearbyint(q_min_ - static_cast<double>(lo) / scale);
-    return {
-        .scale = scale,
-        .zero = static_cast<int8_t>(std::clamp<double>(zero, q_min_, q_max_))};
+    return {.scale = scale,
+            .zero = static_cast<int8_t>(
+                std::clamp<double>(zero, zero_min_, q_max_))};
   }
 
   void FromRanges(const float* lo, const float* hi, int64_t n,
                   ScaleType scale_type, float* scales,
                   int8_t* zeros) const override {
     if (of_row_maxima()) {
+      Codec::FromRanges(lo, hi, n, scale_type, scales, zeros);
+      return;
+    }
+    if (scheme().zero_above_lowest) {
       Codec::FromRanges(lo, hi, n, scale_type, scales, zeros);
       return;
     }
@@ -103,6 +112,13 @@ class IntCodec final : public Codec {
     return scheme().scales == ScaleKind::kRowMax127;
   }
 
+  // The lower end of a range with the upper end `hi` >= 0.
+  float Widened(float lo, float hi) const {
+    return zero_min_ == q_min_
+               ? lo
+               : std::min(lo, -hi / static_cast<float>(q_max_ - q_min_ - 1));
+  }
+
   // The least float >= value, at least the smallest positive one.
   static float RoundedUp(double value) {
     float scale = static_cast<float>(value);
@@ -124,6 +140,7 @@ class IntCodec final : public Codec {
 
   int q_min_;
   int q_max_;
+  int zero_min_;
 };
 
 }  // namespace

@@ -117,6 +117,7 @@ std::string DescribeScheme(const Scheme& scheme) {
     absl::StrAppend(&text, " ", scheme.block_rows, "x", scheme.block_cols);
   }
   absl::StrAppend(&text, ScaleSuffix(scheme.scales));
+  if (scheme.act_order) absl::StrAppend(&text, " in act-order");
   return text;
 }
 

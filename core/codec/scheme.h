@@ -65,6 +65,12 @@ struct Scheme {
   // GGUF file type: which tensors get which block type ("Q4_K_M"). Empty for
   // what is no scheme of GGUF files.
   std::string file_type = "";
+  // Which columns make a group is listed per weight (g_idx), because they were
+  // quantized in another order than they lie in.
+  bool act_order = false;
+  // Asymmetric integers of which no zero point is the lowest code: files that
+  // store one less can't say it.
+  bool zero_above_lowest = false;
 
   bool has_inner_scales() const { return granularity == Granularity::kInner; }
   // Whether scales depend on the whole tensor (see Codec::TensorScale).

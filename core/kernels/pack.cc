@@ -166,5 +166,31 @@ void UnpackColumns(const uint8_t* packed, int64_t rows, int64_t columns,
   }
 }
 
+int64_t LooseWords(int64_t n, int bits) { return CeilDiv(n, 32 / bits); }
+
+void UnpackLooseRows(const uint8_t* packed, int64_t rows, int64_t n, int bits,
+                     int8_t* codes) {
+  const int64_t per_word = 32 / bits;
+  const int64_t row_bytes = 4 * LooseWords(n, bits);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t i = 0; i < n; ++i) {
+      codes[r * n + i] =
+          CodeAt(packed + r * row_bytes,
+                 i / per_word * 32 + i % per_word * bits, bits, 1);
+    }
+  }
+}
+
+void UnpackLooseColumns(const uint8_t* packed, int64_t rows, int64_t columns,
+                        int bits, int8_t* codes) {
+  const int64_t per_word = 32 / bits;
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t bit = r / per_word * 32 + r % per_word * bits;
+    for (int64_t c = 0; c < columns; ++c) {
+      codes[r * columns + c] = CodeAt(packed + 4 * c, bit, bits, columns);
+    }
+  }
+}
+
 }  // namespace quant
 #endif  // HWY_ONCE

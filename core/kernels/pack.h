@@ -28,6 +28,15 @@ void PackColumns(const int8_t* codes, int64_t rows, int64_t columns, int bits,
 void UnpackColumns(const uint8_t* packed, int64_t rows, int64_t columns,
                    int bits, int8_t* codes);
 
+// The layout of before version 0.17, which differs for 3, 5, 6 and 7 bits: a
+// word holds floor(32 / b) elements, low bits first, and its other bits mean
+// nothing. Only read. Rows are packed one by one, columns as one stream each.
+int64_t LooseWords(int64_t n, int bits);
+void UnpackLooseRows(const uint8_t* packed, int64_t rows, int64_t n, int bits,
+                     int8_t* codes);
+void UnpackLooseColumns(const uint8_t* packed, int64_t rows, int64_t columns,
+                        int bits, int8_t* codes);
+
 }  // namespace quant
 
 #endif  // QUANT_CORE_KERNELS_PACK_H_

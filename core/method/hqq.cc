@@ -90,9 +90,10 @@ ScaleZero Next(const Codec& codec, DType scale_type, ScaleZero at, int64_t n,
   const double count = static_cast<double>(n);
   double shift = 0;  // of the zero point
   if (codec.has_zeros()) {
+    const double lowest = codec.scheme().zero_above_lowest ? 1 - half : -half;
     const double zero =
-        std::clamp(std::nearbyint(at.zero + (sums.d - sums.u) / count),
-                   -static_cast<double>(half), half - 1.0);
+        std::clamp(std::nearbyint(at.zero + (sums.d - sums.u) / count), lowest,
+                   half - 1.0);
     shift = zero - at.zero;
   }
   // The sums for d - shift.

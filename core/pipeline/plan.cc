@@ -14,6 +14,7 @@
 #include "core/base/version.h"
 #include "core/pipeline/allocate.h"
 #include "core/pipeline/buffer_pool.h"
+#include "core/pipeline/carry.h"
 #include "core/pipeline/decide.h"
 #include "core/pipeline/layout.h"
 #include "core/pipeline/tensor_job.h"
@@ -53,7 +54,8 @@ std::string WhyQuantized(const ModelReader& model, const ModelConfig& config) {
 
 // Whether an output only wants the values, or was told to take what there is.
 bool TakesQuantized(const OutputRequest& output) {
-  return output.allow_requantize || output.scheme.is_cast();
+  return output.allow_requantize || output.keep_codes ||
+         output.scheme.is_cast();
 }
 
 absl::Status CheckNotQuantized(const ModelReader& model,
@@ -71,6 +73,29 @@ absl::Status CheckNotQuantized(const ModelReader& model,
                    absl::StrCat(model.path(), ": is quantized already: ", why,
                                 "; quantize the original weights",
                                 readable ? ", or allow to requantize" : ""));
+}
+
+absl::Status CheckTakesCodes(const OutputRequest& output,
+                             const std::string& field) {
+  QUANT_ASSIGN_OR_RETURN(const ArtifactFormat* format,
+                         FindFormat(output.format));
+  if (output.importance != nullptr) {
+    return InvalidSpec(
+        "an importance matrix can't change codes that are kept; leave it or "
+        "keep_codes out",
+        field + "keep_codes");
+  }
+  if (format->TakesCodes()) return absl::OkStatus();
+  std::string known;
+  for (const FormatInfo& info : Formats()) {
+    if (!(*FindFormat(info.name))->TakesCodes()) continue;
+    absl::StrAppend(&known, known.empty() ? "" : ", ", info.name);
+  }
+  return MakeError(
+      absl::StatusCode::kInvalidArgument, Reason::kUnsupported,
+      absl::StrCat("format \"", output.format,
+                   "\" does not take codes as they are; ", known, " do"),
+      field + "format");
 }
 
 absl::Status CheckRequest(const PlanRequest& request) {
@@ -91,6 +116,10 @@ absl::Status CheckRequest(const PlanRequest& request) {
       QUANT_RETURN_IF_ERROR((*format)->CheckScheme(scheme));
       return Annotate(loader->CheckScheme(scheme), "", at);
     };
+    if (output.keep_codes) {
+      QUANT_RETURN_IF_ERROR(CheckTakesCodes(output, field));
+      continue;
+    }
     QUANT_RETURN_IF_ERROR(check(output.scheme, field));
     for (size_t rule = 0; rule < output.rules.size(); ++rule) {
       if (!output.rules[rule].scheme) continue;
@@ -124,9 +153,10 @@ std::vector<GgufKv> ImportanceKeys(const OutputRequest& request) {
 // Plans one output, its tensors in the model's order.
 class OutputPlanner {
  public:
-  OutputPlanner(const ModelReader& model, const std::vector<TensorRole>& roles,
-                ThreadPool* pool)
-      : model_(model), roles_(roles), pool_(pool) {}
+  // `codes`: the model, when its codes are kept; else null.
+  OutputPlanner(const ModelReader& model, const QuantizedModel* codes,
+                const std::vector<TensorRole>& roles, ThreadPool* pool)
+      : model_(model), codes_(codes), roles_(roles), pool_(pool) {}
 
   absl::StatusOr<OutputPlan> Run(const OutputRequest& request) {
     QUANT_ASSIGN_OR_RETURN(OutputPlan plan, Schemes(request));
@@ -141,8 +171,17 @@ class OutputPlanner {
   }
 
  private:
-  absl::StatusOr<OutputPlan> Schemes(const OutputRequest& request) {
+  absl::StatusOr<OutputPlan> Schemes(OutputRequest request) {
     QUANT_ASSIGN_OR_RETURN(format_, FindFormat(request.format));
+    if (codes_ != nullptr) {
+      QUANT_ASSIGN_OR_RETURN(const std::vector<Decision> carried,
+                             DecideCarried(*codes_, roles_, request, *format_));
+      return LayOut(request, carried);
+    }
+    request.scheme = format_->Narrowed(request.scheme);
+    for (TensorRule& rule : request.rules) {
+      if (rule.scheme) rule.scheme = format_->Narrowed(*rule.scheme);
+    }
     QUANT_ASSIGN_OR_RETURN(std::vector<Decision> decisions,
                            DecideTensors(model_, roles_, request, *format_));
     const auto lay_out = [&](const std::vector<Decision>& chosen) {
@@ -179,12 +218,13 @@ class OutputPlanner {
                       .role = roles_[index].role,
                       .quantized = decision.quantized,
                       .scheme = decision.scheme,
-                      .method = decision.quantized ? plan.request.method : "",
+                      .method = {},
                       .reason = decision.reason,
                       .output_bytes = 0,
                       .outputs = {},
                       .measured_with = {}};
     if (decision.quantized) {
+      if (codes_ == nullptr) tensor.method = plan.request.method;
       QUANT_ASSIGN_OR_RETURN(const auto codec, MakeCodec(decision.scheme));
       tensor.outputs = format_->Outputs(*codec, source);
       if (plan.request.importance != nullptr && codec->chooses_scales()) {
@@ -294,6 +334,7 @@ class OutputPlanner {
   }
 
   const ModelReader& model_;
+  const QuantizedModel* const codes_;
   const std::vector<TensorRole>& roles_;
   ThreadPool* const pool_;
   const ArtifactFormat* format_ = nullptr;
@@ -388,6 +429,7 @@ absl::StatusOr<Plan> MakePlan(const ModelReader& source,
   QUANT_ASSIGN_OR_RETURN(ModelView view, MakeView(source, request));
   plan.view = std::move(view.model);
   plan.dropped = std::move(view.dropped);
+  plan.codes = view.codes;
   const ModelReader& model = ViewedModel(source, plan);
   std::vector<TensorRole> roles;
   for (const TensorEntry& tensor : model.tensors()) {
@@ -395,7 +437,8 @@ absl::StatusOr<Plan> MakePlan(const ModelReader& source,
   }
   for (size_t i = 0; i < request.outputs.size(); ++i) {
     absl::StatusOr<OutputPlan> output =
-        OutputPlanner(model, roles, request.pool).Run(request.outputs[i]);
+        OutputPlanner(model, plan.codes, roles, request.pool)
+            .Run(request.outputs[i]);
     if (!output.ok()) {
       return Annotate(output.status(), "",
                       absl::StrCat("outputs[", i, "].recipe."));

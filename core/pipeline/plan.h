@@ -1,6 +1,6 @@
 // A plan is a promise: what each source tensor becomes, where every byte goes,
 // how much memory and disk it takes. Made from headers alone, unless a size is
-// to be met.
+// to be met or codes are kept.
 #ifndef QUANT_CORE_PIPELINE_PLAN_H_
 #define QUANT_CORE_PIPELINE_PLAN_H_
 
@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/artifact/format.h"
+#include "core/artifact/quantized_model.h"
 #include "core/container/model_reader.h"
 #include "core/pipeline/request.h"
 
@@ -70,6 +71,8 @@ struct Plan {
   // they are its own. Refers to the model that was planned. Shared, because
   // plans are copied and cached.
   std::shared_ptr<const ModelReader> view;
+  // The view, when its codes are carried over as they are; else null.
+  const QuantizedModel* codes = nullptr;
   std::vector<OutputPlan> outputs;
   std::vector<int> order;  // source tensors, in the order of processing
   std::vector<DroppedTensor> dropped;  // what the view has no place for
@@ -86,9 +89,10 @@ inline const ModelReader& ViewedModel(const ModelReader& model,
 }
 
 // Reads headers and config only, and with a size target a sample of the
-// weights. INVALID_ARGUMENT for recipes that can't be;
-// FAILED_PRECONDITION PLAN_REFUSED when the model does not fit the recipe (all
-// misfits listed), or is quantized already.
+// weights, and where codes are kept their scales and zero points.
+// INVALID_ARGUMENT for recipes that can't be; FAILED_PRECONDITION PLAN_REFUSED
+// when the model does not fit the recipe (all misfits listed), or is quantized
+// already.
 absl::StatusOr<Plan> MakePlan(const ModelReader& model,
                               const PlanRequest& request);
 

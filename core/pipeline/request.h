@@ -52,6 +52,9 @@ struct OutputRequest {
   // Shared by the outputs of a request.
   std::shared_ptr<const Importance> importance;
   bool allow_requantize = false;  // take sources that are quantized already
+  // Carry the source's codes over as they are: scheme, method and what belongs
+  // to them mean nothing then.
+  bool keep_codes = false;
   std::vector<TensorRule> rules;
   OnMismatch on_mismatch = OnMismatch::kFail;
   // Then `scheme` only says which family to choose from (candidates.h).

@@ -8,6 +8,20 @@
 namespace quant {
 namespace {
 
+// Codes that are carried over: stored bytes as they are read (line by line),
+// joined, turned round and unpacked, and the same for writing; at most eight
+// bits each, and what the pieces cost.
+constexpr int64_t kCarriedElementBytes = 10;
+// Scales and zero points likewise, and what is listed per column.
+constexpr int64_t kCarriedCellBytes = 32;
+constexpr int64_t kCarriedColumnBytes = 16;
+
+int64_t CarriedBytes(const TensorTask& task, int64_t rows, int64_t cols) {
+  return rows * cols * kCarriedElementBytes + cols * kCarriedColumnBytes +
+         task.codec->grid_rows(rows) * task.codec->grid_cols(cols) *
+             kCarriedCellBytes;
+}
+
 int64_t OutputBytesPerElement(const TensorTask& task) {
   // Codes, packed bytes (float32 at most), scales and zero points.
   return task.codec ? task.codec->code_bytes() + 4 + 2 : 0;
@@ -44,6 +58,22 @@ void AddParts(const ModelReader& model, int64_t row_multiple, TensorJob& job) {
     return;
   }
   add(*job.source);
+}
+
+// How the codes of a task are chosen.
+absl::Status SetMethod(const OutputRequest& request, const TensorEntry& source,
+                       TensorTask& task) {
+  QUANT_ASSIGN_OR_RETURN(task.method, FindMethod(request.method));
+  const DType scale_type = task.format->ScaleType(source.dtype);
+  task.options = {.scale = request.scale,
+                  .scale_type = scale_type,
+                  .narrow = IsNarrow(source.dtype, scale_type),
+                  .search = request.search};
+  QUANT_RETURN_IF_ERROR(AddImportance(request, source, task));
+  task.reduce_passes = task.method->ReducePasses(*task.codec, task.options);
+  task.shares_statistics =
+      task.reduce_passes > 0 && task.plan->measured_with.size() > 1;
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -91,6 +121,13 @@ bool TensorJob::all_shared() const {
 
 int64_t TensorJob::WorkerBytes() const {
   const int64_t rows = std::min(tiling.tile_rows, tiling.rows);
+  if (codes != nullptr) {
+    int64_t most = 0;  // tasks come one after the other
+    for (const TensorTask& task : tasks) {
+      most = std::max(most, CarriedBytes(task, rows, tiling.cols));
+    }
+    return most;
+  }
   int64_t elements = rows * tiling.cols;
   int64_t bytes = rows * tiling.row_bytes;
   for (const ReducedPart& part : parts) {
@@ -118,6 +155,11 @@ absl::StatusOr<TensorJob> MakeTensorJob(const ModelReader& model,
   job.source = &model.tensors()[plan.order[index]];
   int64_t row_multiple = 1;
   int reduce_passes = 0;
+  if (plan.codes != nullptr) job.codes = plan.codes->Find(job.source->name);
+  if (job.codes != nullptr) {
+    job.codes_model = &plan.codes->stored();
+    row_multiple = job.codes->format->RowMultiple(*job.codes->codec);
+  }
   for (const OutputPlan& output : plan.outputs) {
     TensorTask task;
     task.plan = &output.tensors[index];
@@ -125,17 +167,10 @@ absl::StatusOr<TensorJob> MakeTensorJob(const ModelReader& model,
     if (task.plan->quantized) {
       job.any_quantized = true;
       QUANT_ASSIGN_OR_RETURN(task.codec, MakeCodec(task.plan->scheme));
-      QUANT_ASSIGN_OR_RETURN(task.method, FindMethod(output.request.method));
       QUANT_ASSIGN_OR_RETURN(task.format, FindFormat(output.request.format));
-      const DType scale_type = task.format->ScaleType(job.source->dtype);
-      task.options = {.scale = output.request.scale,
-                      .scale_type = scale_type,
-                      .narrow = IsNarrow(job.source->dtype, scale_type),
-                      .search = output.request.search};
-      QUANT_RETURN_IF_ERROR(AddImportance(output.request, *job.source, task));
-      task.reduce_passes = task.method->ReducePasses(*task.codec, task.options);
-      task.shares_statistics =
-          task.reduce_passes > 0 && task.plan->measured_with.size() > 1;
+      if (job.codes == nullptr) {
+        QUANT_RETURN_IF_ERROR(SetMethod(output.request, *job.source, task));
+      }
       reduce_passes = std::max(reduce_passes, task.reduce_passes);
       row_multiple = std::lcm(row_multiple,
                               std::lcm(task.codec->row_multiple(),

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/artifact/format.h"
+#include "core/artifact/quantized_model.h"
 #include "core/method/method.h"
 #include "core/pipeline/plan.h"
 #include "core/pipeline/tiling.h"
@@ -18,7 +19,7 @@ namespace quant {
 struct TensorTask {
   const TensorPlan* plan = nullptr;
   std::unique_ptr<Codec> codec;            // null: copied
-  const QuantMethod* method = nullptr;     // when codec
+  const QuantMethod* method = nullptr;     // when codec, and codes are chosen
   const ArtifactFormat* format = nullptr;  // when codec
   MethodOptions options;
   int reduce_passes = 0;
@@ -34,6 +35,10 @@ struct ReducedPart {
 struct TensorJob {
   const TensorEntry* source = nullptr;
   bool any_quantized = false;
+  // Where the codes are that all tasks take as they are; null: tasks choose
+  // them, or copy the tensor.
+  const StoredWeight* codes = nullptr;
+  const ModelReader* codes_model = nullptr;
   Nonfinite nonfinite = Nonfinite::kError;
   Tiling tiling;
   int passes = 1;  // over the source: reductions, then encoding

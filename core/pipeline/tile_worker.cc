@@ -65,7 +65,12 @@ absl::StatusOr<TileResult> TileWorker::RunOne(
   }
   const int64_t row = job.tiling.first_row(tile);
   const int64_t rows = job.tiling.rows_of(tile);
-  QUANT_RETURN_IF_ERROR(ReadRows({job.source, job.tiling}, row, rows));
+  if (job.codes != nullptr) {
+    QUANT_RETURN_IF_ERROR(
+        ReadCodes(*job.codes_model, *job.codes, row, rows, codes_));
+  } else {
+    QUANT_RETURN_IF_ERROR(ReadRows({job.source, job.tiling}, row, rows));
+  }
   QUANT_RETURN_IF_ERROR(Encode(job, row, rows, stats, files, result));
   return result;
 }
@@ -155,7 +160,9 @@ absl::Status TileWorker::Encode(const TensorJob& job, int64_t row, int64_t rows,
   for (size_t i = 0; i < job.tasks.size(); ++i) {
     const TensorTask& task = job.tasks[i];
     packed_.ranges = job.Ranges(static_cast<int>(i), row, rows);
-    if (task.codec) {
+    if (job.codes != nullptr) {
+      task.format->Pack(*task.codec, *job.source, codes_, packed_);
+    } else if (task.codec) {
       codes_.first_row = row;
       QUANT_ASSIGN_OR_RETURN(result.sums[i],
                              Quantize(job, task, row, rows, stats[i], result));

@@ -1,8 +1,9 @@
 #include "core/pipeline/value_model.h"
 
+#include <set>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "core/artifact/quantized_model.h"
 #include "core/base/status_macros.h"
 #include "core/transform/converted_model.h"
 #include "core/transform/dequantized_model.h"
@@ -10,7 +11,7 @@
 namespace quant {
 namespace {
 
-// "m.q_proj.weight" and "m.q_proj.weight_scale" belong to "m.q_proj".
+// "m.q_proj.input_scale" belongs to "m.q_proj".
 std::string ModuleOf(const std::string& name) {
   const size_t dot = name.rfind('.');
   return dot == std::string::npos ? std::string() : name.substr(0, dot);
@@ -24,12 +25,12 @@ absl::StatusOr<ValueModel> ValueModel::Open(const std::string& path) {
   model.values_ = model.stored_.get();
   QUANT_ASSIGN_OR_RETURN(std::unique_ptr<QuantizedModel> quantized,
                          QuantizedModel::Make(*model.values_));
+  model.FindStorage(quantized.get());
   if (quantized != nullptr) model.Add(std::move(quantized));
   if (HasBlocks(*model.values_)) {
     QUANT_ASSIGN_OR_RETURN(auto view, DequantizedModel(*model.values_));
     model.Add(std::move(view));
   }
-  model.FindStorage();
   return model;
 }
 
@@ -46,20 +47,31 @@ absl::Status ValueModel::ShowAsGguf() {
   return absl::OkStatus();
 }
 
-void ValueModel::FindStorage() {
-  std::map<std::string, const TensorEntry*> by_name;
-  for (const TensorEntry& value : values_->tensors()) {
-    by_name[value.name] = &value;
+void ValueModel::FindStorage(const QuantizedModel* quantized) {
+  std::map<std::string, std::string> weight_of;  // by the name of a part
+  std::set<std::string> values;
+  if (quantized != nullptr) {
+    for (const StoredWeight& weight : quantized->weights()) {
+      for (int output : weight.outputs) {
+        weight_of[stored_->tensors()[output].name] = weight.source.name;
+      }
+    }
+    for (const TensorEntry& value : quantized->tensors()) {
+      values.insert(value.name);
+    }
   }
   for (const TensorEntry& tensor : stored_->tensors()) {
-    const auto same = by_name.find(tensor.name);
-    // What has no value of its name is a part of its module's weight.
-    const bool part = same == by_name.end();
-    const std::string name =
-        part ? absl::StrCat(ModuleOf(tensor.name), ".weight") : tensor.name;
+    const auto part = weight_of.find(tensor.name);
+    std::string name = tensor.name;
+    if (part != weight_of.end()) {
+      name = part->second;
+    } else if (quantized != nullptr && values.count(name) == 0) {
+      // What concerns a module's activations.
+      name = absl::StrCat(ModuleOf(name), ".weight");
+    }
     StoredAs& storage = storage_[name];
     storage.bytes += tensor.bytes;
-    if (part) {
+    if (part != weight_of.end()) {
       storage.type = "codes";
     } else if (storage.type.empty()) {
       storage.type = std::string(TypeName(tensor));

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "core/artifact/quantized_model.h"
 #include "core/container/model_reader.h"
 
 namespace quant {
@@ -38,7 +39,8 @@ class ValueModel {
  private:
   ValueModel() = default;
   void Add(std::unique_ptr<ModelReader> view);
-  void FindStorage();
+  // `quantized` is null when no weight is stored as codes.
+  void FindStorage(const QuantizedModel* quantized);
 
   std::unique_ptr<ModelReader> stored_;
   // Each refers to the one before, the first to stored_.

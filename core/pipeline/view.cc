@@ -4,7 +4,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/artifact/format.h"
-#include "core/artifact/quantized_model.h"
 #include "core/base/error.h"
 #include "core/base/status_macros.h"
 #include "core/transform/converted_model.h"
@@ -31,10 +30,35 @@ absl::StatusOr<TensorNames> CommonNames(const PlanRequest& request) {
   return format->Names();
 }
 
+absl::StatusOr<ModelView> MakeCodesView(const ModelReader& source,
+                                        const PlanRequest& request) {
+  for (size_t i = 0; i < request.outputs.size(); ++i) {
+    if (request.outputs[i].keep_codes) continue;
+    return InvalidSpec(
+        "either all outputs keep the source's codes, or none; make two jobs of "
+        "them",
+        absl::StrCat("outputs[", i, "].recipe.keep_codes"));
+  }
+  QUANT_ASSIGN_OR_RETURN(std::unique_ptr<QuantizedModel> codes,
+                         QuantizedModel::Make(source, WeightsAs::kCodes));
+  if (codes == nullptr) {
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, Reason::kPlanRefused,
+        absl::StrCat(source.path(),
+                     ": holds no codes of GPTQ, AWQ or compressed-tensors that "
+                     "could be kept; the nearest is to quantize it"));
+  }
+  const QuantizedModel* shown = codes.get();
+  return ModelView{.model = std::move(codes), .codes = shown, .dropped = {}};
+}
+
 }  // namespace
 
 absl::StatusOr<ModelView> MakeView(const ModelReader& source,
                                    const PlanRequest& request) {
+  for (const OutputRequest& output : request.outputs) {
+    if (output.keep_codes) return MakeCodesView(source, request);
+  }
   ModelView view;
   QUANT_ASSIGN_OR_RETURN(const TensorNames names, CommonNames(request));
   // Views refer to each other, so they live and die together.

@@ -119,7 +119,32 @@ absl::Status SetLoader(const v1::Recipe& recipe, OutputRequest& request) {
                   "", "recipe.");
 }
 
-absl::Status FillDefaults(v1::Output& output) {
+// What may be set where codes are kept, and its defaults.
+absl::Status FillKeepCodes(v1::Output& output) {
+  v1::Recipe& recipe = *output.mutable_recipe();
+  for (const char* name :
+       {"scheme", "method", "group_size", "whole", "symmetric", "scale",
+        "rules", "on_mismatch", "search", "allow_requantize", "target_bytes",
+        "target_bits_per_weight", "loader", "tensor_parallel"}) {
+    const auto* field = recipe.GetDescriptor()->FindFieldByName(name);
+    const bool set = field->is_repeated()
+                         ? recipe.GetReflection()->FieldSize(recipe, field) > 0
+                         : recipe.GetReflection()->HasField(recipe, field);
+    if (!set) continue;
+    return InvalidSpec(
+        absl::StrCat(name,
+                     " can't be chosen with keep_codes, which carries codes "
+                     "over as they are; leave one of them out"),
+        name);
+  }
+  if (recipe.format().empty()) {
+    return InvalidSpec("keep_codes needs a format, e.g. \"awq\"", "format");
+  }
+  if (output.name().empty()) output.set_name(recipe.format());
+  return absl::OkStatus();
+}
+
+absl::Status FillScheme(v1::Output& output) {
   v1::Recipe& recipe = *output.mutable_recipe();
   QUANT_ASSIGN_OR_RETURN(const Scheme scheme, SchemeOf(recipe));
   if (output.name().empty()) output.set_name(recipe.scheme());
@@ -134,6 +159,13 @@ absl::Status FillDefaults(v1::Output& output) {
   if (recipe.on_mismatch() == v1::ON_MISMATCH_UNSPECIFIED) {
     recipe.set_on_mismatch(v1::ON_MISMATCH_FAIL);
   }
+  return absl::OkStatus();
+}
+
+absl::Status FillDefaults(v1::Output& output) {
+  v1::Recipe& recipe = *output.mutable_recipe();
+  QUANT_RETURN_IF_ERROR(recipe.keep_codes() ? FillKeepCodes(output)
+                                            : FillScheme(output));
   if (recipe.nonfinite() == v1::NONFINITE_UNSPECIFIED) {
     recipe.set_nonfinite(v1::NONFINITE_ERROR);
   }
@@ -143,47 +175,54 @@ absl::Status FillDefaults(v1::Output& output) {
   return absl::OkStatus();
 }
 
+absl::Status InRecipe(const absl::Status& status) {
+  return Annotate(status, "", "recipe.");
+}
+
+// What the numbers are to be, and how they are chosen.
+absl::Status SetScheme(const v1::Recipe& recipe, OutputRequest& request) {
+  if (auto scheme = SchemeOf(recipe); scheme.ok()) {
+    request.scheme = *std::move(scheme);
+  } else {
+    return InRecipe(scheme.status());
+  }
+  request.method = recipe.method();
+  if (auto found = FindMethod(request.method); !found.ok()) {
+    return MakeError(found.status().code(), GetReason(found.status()),
+                     std::string(found.status().message()), "recipe.method");
+  }
+  auto scale = ScaleRuleOf(recipe);
+  if (!scale.ok()) return InRecipe(scale.status());
+  request.scale = *scale;
+  auto search = SearchLevelOf(recipe);
+  if (!search.ok()) return InRecipe(search.status());
+  request.search = *search;
+  request.allow_requantize = recipe.allow_requantize();
+  auto rules = ToRules(recipe);
+  if (!rules.ok()) return InRecipe(rules.status());
+  request.rules = *std::move(rules);
+  auto on_mismatch = ToOnMismatch(recipe.on_mismatch());
+  if (!on_mismatch.ok()) return InRecipe(on_mismatch.status());
+  request.on_mismatch = *on_mismatch;
+  return SetTarget(recipe, request);
+}
+
 absl::StatusOr<OutputRequest> ToOutputRequest(const v1::Output& output) {
   const v1::Recipe& recipe = output.recipe();
   OutputRequest request;
   request.name = output.name();
   QUANT_RETURN_IF_ERROR(CheckOutputName(request.name));
-  const auto in_recipe = [](const absl::Status& status) {
-    return Annotate(status, "", "recipe.");
-  };
-  if (auto scheme = SchemeOf(recipe); scheme.ok()) {
-    request.scheme = *std::move(scheme);
-  } else {
-    return in_recipe(scheme.status());
-  }
-  request.method = recipe.method();
   request.format = recipe.format();
-  if (auto found = FindMethod(request.method); !found.ok()) {
-    return MakeError(found.status().code(), GetReason(found.status()),
-                     std::string(found.status().message()), "recipe.method");
-  }
   if (auto found = FindFormat(request.format); !found.ok()) {
     return MakeError(found.status().code(), GetReason(found.status()),
                      std::string(found.status().message()), "recipe.format");
   }
   QUANT_RETURN_IF_ERROR(SetLoader(recipe, request));
-  auto scale = ScaleRuleOf(recipe);
-  if (!scale.ok()) return in_recipe(scale.status());
-  request.scale = *scale;
-  auto search = SearchLevelOf(recipe);
-  if (!search.ok()) return in_recipe(search.status());
-  request.search = *search;
-  request.allow_requantize = recipe.allow_requantize();
-  auto rules = ToRules(recipe);
-  if (!rules.ok()) return in_recipe(rules.status());
-  request.rules = *std::move(rules);
-  auto on_mismatch = ToOnMismatch(recipe.on_mismatch());
-  if (!on_mismatch.ok()) return in_recipe(on_mismatch.status());
-  request.on_mismatch = *on_mismatch;
+  request.keep_codes = recipe.keep_codes();
+  if (!request.keep_codes) QUANT_RETURN_IF_ERROR(SetScheme(recipe, request));
   auto nonfinite = NonfiniteOf(recipe);
-  if (!nonfinite.ok()) return in_recipe(nonfinite.status());
+  if (!nonfinite.ok()) return InRecipe(nonfinite.status());
   request.nonfinite = *nonfinite;
-  QUANT_RETURN_IF_ERROR(SetTarget(recipe, request));
   if (recipe.max_shard_bytes() < 0) {
     return InvalidSpec(
         absl::StrCat("max_shard_bytes ", recipe.max_shard_bytes(),

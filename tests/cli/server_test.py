@@ -56,6 +56,20 @@ class Jobs(ServerCase):
                  "--wait", "--output", "out")
         self.assertIn("out/W8A16: OK", self.ctl(OK, "verify", "out")[0])
 
+    def test_codes_are_kept(self):
+        self.ctl(OK, "quantize", MODEL, "--scheme", "W4A16", "--output", "ct",
+                 "--no-fsync")
+        self.ctl(OK, "submit", "ct", "--keep-codes", "--format", "awq",
+                 "--wait", "--output", "made")
+        self.ctl(OK, "convert", "ct", "--to", "awq", "--output", "here")
+        for file in (self.dir / "here").iterdir():
+            self.assertEqual(file.read_bytes(),
+                             (self.dir / "made" / file.name).read_bytes(),
+                             file.name)
+        _, err = self.ctl(3, "submit", MODEL, "--keep-codes", "--format",
+                          "awq", "--wait")
+        self.assertIn("holds no codes", err)
+
     def test_gguf_with_an_importance_matrix(self):
         name = b"blk.0.attn_q.weight"
         matrix = self.dir / "own.imatrix"

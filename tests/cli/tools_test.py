@@ -1,4 +1,4 @@
-"""Commands about finished models: size targets, diff, dequantize."""
+"""Commands about finished models: size targets, diff, dequantize, convert."""
 
 import json
 import unittest
@@ -118,6 +118,106 @@ class Dequantize(Case):
                  "--no-fsync")
         self.assertNotIn("sqnrDb", self.json("diff", MODEL, "bf16"))
         self.ctl(USAGE, "dequantize", MODEL, "--dtype", "I8", "--output", "x")
+
+
+class Convert(Case):
+    def files(self, name):
+        """All but manifest.json, which names the recipe."""
+        folder = self.dir / name
+        return {f.name: f.read_bytes() for f in folder.iterdir()
+                if f.name != "manifest.json"}
+
+    def quantize(self, scheme, format_name, output, *flags):
+        self.ctl(OK, "quantize", MODEL, "--scheme", scheme, "--format",
+                 format_name, "--output", output, "--no-fsync", *flags)
+
+    def convert(self, source, to, output, *flags):
+        self.ctl(OK, "convert", source, "--to", to, "--output", output,
+                 "--no-fsync", *flags)
+
+    def test_round_trips_give_the_same_files(self):
+        self.quantize("W4A16", "gptq", "gptq")
+        self.convert("gptq", "awq", "awq")
+        self.convert("awq", "compressed-tensors", "ct", "--threads", 1)
+        self.convert("ct", "gptq_v2", "v2")
+        self.convert("v2", "awq", "awq2", "--threads", 3)
+        self.assertEqual(self.files("awq"), self.files("awq2"))
+        self.convert("gptq", "compressed-tensors", "direct")
+        self.convert("direct", "gptq", "gptq2", "--source-digest")
+        self.assertEqual(self.files("gptq"), self.files("gptq2"))
+        for name in ("awq", "ct", "v2", "awq2", "direct", "gptq2"):
+            self.ctl(OK, "verify", name)
+            diff = self.json("diff", "gptq", name)
+            self.assertNotIn("sqnrDb", diff)
+        manifest = json.loads((self.dir / "gptq2/manifest.json").read_text())
+        self.assertEqual(manifest["recipe"],
+                         {"format": "gptq", "max_shard_bytes": "5000000000",
+                          "nonfinite": "NONFINITE_ERROR",
+                          "source_digest": True, "keep_codes": True})
+        self.assertEqual([len(s["sha256"]) for s in manifest["sources"]], [64])
+
+    def test_the_plan_is_exact(self):
+        self.quantize("W4A16_ASYM", "awq", "awq")
+        plan = self.json("plan", "awq", "--keep-codes", "--format", "gptq_v2")
+        planned = plan["outputs"][0]
+        self.assertEqual(planned["name"], "gptq_v2")
+        self.convert("awq", "gptq_v2", "v2", "--max-shard-size", "5GB")
+        size = sum(f.stat().st_size for f in (self.dir / "v2").iterdir())
+        self.assertEqual(size, int(planned["totalBytes"]))
+        schemes = {t["scheme"] for t in planned["tensors"] if "scheme" in t}
+        self.assertEqual(schemes, {"W4A16_ASYM"})
+        # A folder that holds something is replaced only when told so.
+        _, err = self.ctl(USAGE, "convert", "awq", "--to", "gptq_v2",
+                          "--output", "v2")
+        self.assertIn("--overwrite", err)
+        self.convert("awq", "gptq_v2", "v2", "--overwrite")
+
+    def test_refusals_come_before_any_work(self):
+        self.quantize("W8A16", "compressed-tensors", "w8")
+        self.quantize("NF4", "bitsandbytes", "nf4")
+        for code, source, to, text in [
+            (FAILED, "w8", "awq", 'the nearest is format "compressed-tensors" '
+                                  'or "gptq" or "gptq_v2"'),
+            (FAILED, MODEL, "awq", "the nearest is to quantize it"),
+            (FAILED, "nf4", "gptq", "integers with float scales are carried"),
+            (USAGE, "w8", "gguf", "awq, compressed-tensors, gptq, gptq_v2 do"),
+            (USAGE, "w8", "gptk", 'did you mean "gptq"'),
+        ]:
+            with self.subTest(source=source, to=to):
+                _, err = self.ctl(code, "convert", source, "--to", to,
+                                  "--output", "x")
+                self.assertIn(text, err)
+                self.assertFalse((self.dir / "x").exists())
+                self.assertFalse((self.dir / "x.partial").exists())
+        self.ctl(USAGE, "convert", "w8", "--output", "x")
+        _, err = self.ctl(USAGE, "plan", "w8", "--keep-codes")
+        self.assertIn("keep_codes needs a format", err)
+        for flag in ("--symmetric", "--allow-requantize", "--scheme=W4A16"):
+            _, err = self.ctl(USAGE, "plan", "w8", "--keep-codes", "--format",
+                              "gptq", flag)
+            self.assertIn("can't be chosen with keep_codes", err)
+
+
+class SideTensors(Case):
+    def test_diff_counts_all_that_a_weight_is_stored_as(self):
+        for scheme, bits in (("NF4", 4.5), ("NF4_DOUBLE", 4.3),
+                             ("LLM_INT8", 8.2)):
+            with self.subTest(scheme=scheme):
+                self.ctl(OK, "quantize", MODEL, "--scheme", scheme, "--format",
+                         "bitsandbytes", "--output", scheme, "--no-fsync")
+                diff = self.json("diff", MODEL, scheme)
+                total = 0
+                for tensor in diff["tensors"]:
+                    total += int(tensor["otherBytes"])
+                    if tensor["otherType"] != "codes":
+                        continue
+                    count = 1
+                    for size in tensor["shape"]:
+                        count *= int(size)
+                    stored = 8 * int(tensor["otherBytes"]) / count
+                    self.assertGreater(stored, bits - 0.2, tensor)
+                    self.assertLess(stored, bits + 0.2, tensor)
+                self.assertEqual(total, int(diff["otherBytes"]))
 
 
 if __name__ == "__main__":

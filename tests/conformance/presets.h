@@ -11,6 +11,24 @@
 
 namespace quant {
 
+// What no preset says, but formats and sources of codes do.
+inline std::vector<Scheme> NamelessSchemes(const Scheme& asymmetric) {
+  std::vector<Scheme> schemes;
+  for (int bits : {2, 4}) {
+    Scheme& narrowed = schemes.emplace_back(asymmetric);
+    narrowed.bits = bits;
+    narrowed.name = "W" + std::to_string(bits) + "A16_ABOVE_LOWEST";
+    narrowed.zero_above_lowest = true;
+    for (bool symmetric : {true, false}) {
+      Scheme& reordered = schemes.emplace_back(asymmetric);
+      reordered.bits = bits;
+      reordered.symmetric = symmetric;
+      reordered.act_order = true;
+    }
+  }
+  return schemes;
+}
+
 // Presets without scales or with a grid of scales: as they are, and integers
 // and FP8 also per tensor and channel and with odd groups;
 // except where scales are part of the type.
@@ -30,6 +48,8 @@ inline std::vector<Scheme> GridSchemes() {
       variant.block_rows = variant.block_cols = 0;
       if (!(variant == scheme)) schemes.push_back(variant);
     }
+    if (scheme.type != NumberType::kInt || scheme.symmetric) continue;
+    for (const Scheme& more : NamelessSchemes(scheme)) schemes.push_back(more);
   }
   return schemes;
 }

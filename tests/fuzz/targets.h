@@ -22,6 +22,8 @@ void TokenizerJson(absl::string_view bytes);
 void TokenizerModel(absl::string_view bytes);
 void Tokenize(absl::string_view bytes);
 void Gate(absl::string_view bytes);
+void QuantSettings(absl::string_view bytes);
+void StoredWeights(absl::string_view bytes);
 
 }  // namespace quant::fuzz
 

@@ -42,6 +42,8 @@ const Target kTargets[] = {
     {"tokenizer_model", fuzz::TokenizerModel},
     {"tokenize", fuzz::Tokenize},
     {"gate", fuzz::Gate},
+    {"quant_settings", fuzz::QuantSettings},
+    {"stored_weights", fuzz::StoredWeights},
 };
 
 std::string CorpusFolder(absl::string_view target = "") {

@@ -83,6 +83,7 @@ SUFFIXES = {
     "weight_zero_point",
     "weight_shape",
     "weight_global_scale",
+    "weight_g_idx",
 }
 FUSED = [
     ("self_attn", ("q_proj", "k_proj", "v_proj")),
@@ -121,7 +122,10 @@ def check_args(args, where):
     require(
         (block is not None) == (args["strategy"] == "block"), f"{where}: block"
     )
-    require(args.get("actorder") is None, f"{where}: actorder")
+    require(
+        args.get("actorder") in ((None, "group") if grouped else (None,)),
+        f"{where}: actorder",
+    )
 
 
 def check_config(quant):
@@ -185,6 +189,8 @@ class Module:
         allowed |= {"weight_scale"} | (
             set() if args["symmetric"] else {"weight_zero_point"}
         )
+        if args.get("actorder"):
+            allowed |= {"weight_g_idx"}
         require(parts.keys() == allowed, f"{name}: tensors {sorted(parts)}")
         stored, named = SMALL_SCALES.get(format_name, (None, None))
         require(args.get("scale_dtype") == named, f"{name}: scale_dtype")
@@ -311,10 +317,28 @@ class Module:
             return np.broadcast_to(values.reshape(1, 1), self.shape)
         if strategy == "channel":
             return np.broadcast_to(values, self.shape)
+        if self.args.get("actorder"):
+            return values[:, self.column_groups()]
         if strategy in ("group", "tensor_group"):
             return values.repeat(self.args["group_size"], axis=1)
         height, width = self.args["block_structure"]
         return values.repeat(height, 0).repeat(width, 1)[:rows, :columns]
+
+    def column_groups(self):
+        """The group of each column: the library sorts the columns by group and
+        cuts them into groups of one size."""
+        stored = self.parts["weight_g_idx"]
+        columns, size = self.shape[1], self.args["group_size"]
+        require(
+            stored.dtype == "I32" and stored.shape == (columns,),
+            f"{self.name}: weight_g_idx",
+        )
+        index = st.raw(stored)
+        require(
+            (np.sort(index) == np.arange(columns) // size).all(),
+            f"{self.name}: groups are not of one size",
+        )
+        return index
 
     def dequantize(self):
         """[out, in] f32: one F32 product per weight."""

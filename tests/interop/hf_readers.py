@@ -52,7 +52,7 @@ def bit_stream(words, bits):
     return (stream.astype(np.int32) << np.arange(bits, dtype=np.int32)).sum(-1)
 
 
-def gptq_weight(parts, bits, group_size, version, where):
+def gptq_weight(parts, bits, group_size, version, where, act_order=False):
     """[out, in]: scale * (u - zero), zero one less on disk in version 1."""
     require(
         parts.keys() == {"qweight", "qzeros", "scales", "g_idx"},
@@ -66,14 +66,18 @@ def gptq_weight(parts, bits, group_size, version, where):
     u = bit_stream(st.raw(parts["qweight"]).T, bits)  # [out, in]
     zeros = bit_stream(st.raw(parts["qzeros"]), bits)  # [G, out]
     if version == 1:
-        zeros = (zeros + 1) % (1 << bits)
+        # A loader that adds one and does not mask would read 2^bits.
+        require(zeros.max() < (1 << bits) - 1, f"{where}: zero point 0")
+        zeros = zeros + 1
     scales, index = st.to_float32(parts["scales"]), st.raw(parts["g_idx"])
     rows, columns = u.shape
     size = columns if group_size == -1 else group_size
     require(zeros.shape == scales.shape, f"{where}: zeros {zeros.shape}")
     require(scales.shape == (-(-columns // size), rows), f"{where}: scales")
     require(columns % 32 == 0 and rows % 32 == 0, f"{where}: {u.shape}")
-    require((index == np.arange(columns) // size).all(), f"{where}: g_idx")
+    # In act-order the columns of a group may lie anywhere.
+    groups = np.sort(index) if act_order else index
+    require((groups == np.arange(columns) // size).all(), f"{where}: g_idx")
     levels = (u - zeros[index].T).astype(np.float32)
     return levels * scales[index].T
 
@@ -275,9 +279,14 @@ class Artifact:
         if self.method == "gptq":
             version = {"gptq": 1, "gptq_v2": 2}[s["checkpoint_format"]]
             require(type(s["sym"]) is bool, "sym")
-            require(s["desc_act"] is False, "desc_act")
+            require(type(s["desc_act"]) is bool, "desc_act")
             return gptq_weight(
-                parts, s["bits"], s["group_size"], version, module
+                parts,
+                s["bits"],
+                s["group_size"],
+                version,
+                module,
+                s["desc_act"],
             )
         if self.method == "awq":
             require(s["bits"] == 4 and s["zero_point"] is True, "awq")

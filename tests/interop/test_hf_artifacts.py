@@ -30,6 +30,8 @@ INTEGERS = {
     ("W3A16", "gptq"): (3, 128, True),
     ("W2A16 --group-size 64", "gptq"): (2, 64, True),
     ("W4A16 --group-size channel", "gptq"): (4, 0, True),
+    ("W4A16_ASYM", "gptq"): (4, 128, False),
+    ("W2A16 --asymmetric --group-size 32", "gptq"): (2, 32, False),
     ("W4A16", "gptq_v2"): (4, 128, True),
     ("W4A16_ASYM", "gptq_v2"): (4, 128, False),
     ("W3A16 --asymmetric --group-size 32", "gptq_v2"): (3, 32, False),
@@ -152,7 +154,7 @@ def test_fp8_per_tensor_shares_the_scale_of_merged_modules(tmp_path):
         np.testing.assert_allclose(scales.pop(), largest / 448, rtol=1e-6)
 
 
-@pytest.mark.parametrize("case", [*INTEGERS][:6], ids=lambda c: " ".join(c))
+@pytest.mark.parametrize("case", [*INTEGERS][:8], ids=lambda c: " ".join(c))
 def test_ragged_models_keep_what_does_not_fit(case, tmp_path):
     if not TINY.is_dir():
         return  # the project does not ship it

@@ -63,6 +63,28 @@ def test_gptq_symmetric_zero_words(version, bits, word):
                        bits, -1, version, "m")
 
 
+def test_gptq_act_order_and_zero_points():
+    rows, columns = 32, 64
+    parts = {
+        "qweight": stored(np.full((8, rows), 0x99999999, "<u4").view("<i4")),
+        "qzeros": stored(np.full((2, 4), 0x77777777, "<u4").view("<i4")),
+        "scales": stored(np.repeat([[1.0], [2.0]], rows, 1).astype("<f2")),
+        "g_idx": stored(np.arange(columns, dtype="<i4") % 2),
+    }
+    weights = hf.gptq_weight(parts, 4, 32, 1, "m", act_order=True)
+    assert (weights == 1 + np.arange(columns) % 2).all()
+    with pytest.raises(FormatError):
+        hf.gptq_weight(parts, 4, 32, 1, "m")
+    uneven = stored(np.minimum(np.arange(columns), 1).astype("<i4"))
+    with pytest.raises(FormatError):
+        hf.gptq_weight(parts | {"g_idx": uneven}, 4, 32, 1, "m", True)
+    wraps = stored(np.full((2, 4), 0x77777F77, "<u4").view("<i4"))
+    parts |= {"g_idx": stored(np.arange(columns, dtype="<i4") // 32)}
+    hf.gptq_weight(parts | {"qzeros": wraps}, 4, 32, 2, "m")
+    with pytest.raises(FormatError):
+        hf.gptq_weight(parts | {"qzeros": wraps}, 4, 32, 1, "m")
+
+
 def test_awq_order():
     assert hf.awq_columns(words([0x75316420])).tolist() == [[*range(8)]]
 

@@ -124,11 +124,36 @@ TEST(GptqFormat, ZeroWordsOfBothVersions) {
   }
 }
 
-TEST(GptqFormat, AsymmetricNeedsVersionTwo) {
-  const auto refused = (*FindFormat("gptq"))->CheckScheme(Int(4, false));
-  EXPECT_EQ(GetReason(refused), Reason::kUnsupported);
-  EXPECT_NE(refused.message().find("gptq_v2"), std::string::npos) << refused;
-  EXPECT_TRUE((*FindFormat("gptq_v2"))->CheckScheme(Int(4, false)).ok());
+// Version 1 stores one less, so that 0 can't be said.
+TEST(GptqFormat, VersionOneKeepsZeroPointsFromZero) {
+  const Scheme v1 = (*FindFormat("gptq"))->Narrowed(Int(4, false));
+  EXPECT_TRUE(v1.zero_above_lowest);
+  EXPECT_FALSE((*FindFormat("gptq"))->Narrowed(Int(4)).zero_above_lowest);
+  EXPECT_FALSE(
+      (*FindFormat("gptq_v2"))->Narrowed(Int(4, false)).zero_above_lowest);
+  CodeTile tile = Ramp(4, false);
+  for (int r = 0; r < 32; ++r) {
+    tile.zeros.push_back(static_cast<int8_t>(r % 8 + 1 - 8));
+  }
+  const Packed packed("gptq", v1, tile);
+  for (uint32_t word : packed.As<uint32_t>("m.qzeros")) {
+    EXPECT_EQ(word, 0x76543210u);
+  }
+}
+
+TEST(GptqFormat, ListsTheGroupsOfColumns) {
+  Scheme scheme = Int(4);
+  scheme.group_size = 16;
+  scheme.act_order = true;
+  CodeTile tile = Ramp(4, false);
+  tile.scales.assign(64, 1.0f);
+  for (int c = 0; c < 32; ++c) tile.column_groups.push_back(c % 2);
+  for (const char* format : {"gptq", "gptq_v2"}) {
+    EXPECT_EQ(Packed(format, scheme, tile).As<int32_t>("m.g_idx"),
+              tile.column_groups);
+  }
+  const Packed packed("compressed-tensors", scheme, tile);
+  EXPECT_EQ(packed.As<int32_t>("m.weight_g_idx"), tile.column_groups);
 }
 
 TEST(AwqFormat, InterleavesOutputs) {

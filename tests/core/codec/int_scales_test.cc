@@ -1,5 +1,6 @@
 // Scales of many ranges at once against one at a time, bit for bit, on every
 // SIMD target.
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -103,6 +104,41 @@ TEST_P(IntScalesTest, AnyNumberOfRangesIsTaken) {
 }
 
 QUANT_FOR_EACH_TARGET(IntScalesTest);
+
+// Zero points that are never the lowest code: the range is still covered, but
+// for half a step at its ends.
+TEST_P(IntScalesTest, ZeroPointsAboveTheLowest) {
+  const Ranges ranges = HardRanges();
+  const int64_t n = static_cast<int64_t>(ranges.lo.size());
+  for (int bits : {2, 3, 4, 8}) {
+    Scheme scheme = *FindScheme("W4A16_ASYM");
+    scheme.bits = bits;
+    const auto plain = *MakeCodec(scheme);
+    scheme.zero_above_lowest = true;
+    const auto codec = *MakeCodec(scheme);
+    const int lowest = -(1 << (bits - 1)), highest = -lowest - 1;
+    for (DType type : {DType::kF16, DType::kBF16, DType::kF32}) {
+      std::vector<float> scales(n);
+      std::vector<int8_t> zeros(n);
+      codec->FromRanges(ranges.lo.data(), ranges.hi.data(), n, type,
+                        scales.data(), zeros.data());
+      for (int64_t i = 0; i < n; ++i) {
+        const float lo = ranges.lo[i], hi = ranges.hi[i];
+        const ScaleZero before = plain->FromRange(lo, hi, type);
+        ASSERT_GT(zeros[i], lowest) << lo << " " << hi;
+        // What had such a zero point already, and room for it, stays.
+        if (lo <= -hi / static_cast<float>((1 << bits) - 2)) {
+          ASSERT_EQ(scales[i], before.scale) << lo << " " << hi;
+          ASSERT_EQ(zeros[i], std::max<int>(before.zero, lowest + 1));
+        }
+        if (type == DType::kF16 && scales[i] == 65504) continue;  // saturated
+        const double step = static_cast<double>(scales[i]) * (1 + 1e-6);
+        ASSERT_GE((highest - zeros[i] + 0.5) * step, hi) << lo << " " << hi;
+        ASSERT_LE((lowest - zeros[i] - 0.5) * step, lo) << lo << " " << hi;
+      }
+    }
+  }
+}
 
 }  // namespace
 }  // namespace quant

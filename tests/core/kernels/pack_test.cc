@@ -51,6 +51,39 @@ TEST_P(PackTest, ThreeBitValuesStraddleWords) {
             std::vector<uint32_t>({0, 0x80000000u, 0x00000003u}));
 }
 
+// Before version 0.17 of compressed-tensors: ten values of 3 bits to a word,
+// the eleventh begins the next; the two bits above mean nothing.
+TEST_P(PackTest, LooseWordsHoldWholeValues) {
+  EXPECT_EQ(LooseWords(32, 3), 4);
+  EXPECT_EQ(LooseWords(30, 3), 3);
+  EXPECT_EQ(LooseWords(32, 5), 6);
+  EXPECT_EQ(LooseWords(32, 7), 8);
+  // u = 7 6 5 4 3 2 1 0 7 6 | 5, and the same with the unused bits set.
+  const uint32_t first = 7u | 6u << 3 | 5u << 6 | 4u << 9 | 3u << 12 |
+                         2u << 15 | 1u << 18 | 0u << 21 | 7u << 24 | 6u << 27;
+  const std::vector<int8_t> codes = {3, 2, 1, 0, -1, -2, -3, -4, 3, 2, 1};
+  for (uint32_t unused : {0u, 0xC0000000u}) {
+    const uint32_t words[2] = {first | unused, 5u};
+    const auto* bytes = reinterpret_cast<const uint8_t*>(words);
+    std::vector<int8_t> back(11);
+    UnpackLooseRows(bytes, 1, 11, 3, back.data());
+    EXPECT_EQ(back, codes);
+    UnpackLooseColumns(bytes, 11, 1, 3, back.data());
+    EXPECT_EQ(back, codes);
+  }
+  // Two rows, and two columns whose words alternate.
+  const uint32_t two[4] = {first, 5u, first, 2u};
+  std::vector<int8_t> rows(22);
+  UnpackLooseRows(reinterpret_cast<const uint8_t*>(two), 2, 11, 3, rows.data());
+  EXPECT_EQ(rows[10], 1);
+  EXPECT_EQ(rows[21], -2);
+  const uint32_t across[4] = {first, first, 5u, 2u};
+  UnpackLooseColumns(reinterpret_cast<const uint8_t*>(across), 11, 2, 3,
+                     rows.data());
+  EXPECT_EQ(rows[20], 1);
+  EXPECT_EQ(rows[21], -2);
+}
+
 // Bit by bit, as the description says it.
 std::vector<uint32_t> BitByBit(const int8_t* codes, int64_t n, int64_t stride,
                                int bits) {

@@ -130,7 +130,8 @@ void PatchElement(const std::string& directory, const std::string& tensor,
     std::fstream file((*model)->weight_path(entry.file),
                       std::ios::in | std::ios::out | std::ios::binary);
     file.seekp(entry.offset + index * size);
-    file.write(reinterpret_cast<const char*>(&bits), size);
+    const uint64_t wide = bits;
+    file.write(reinterpret_cast<const char*>(&wide), size);
     return;
   }
   FAIL() << "no tensor " << tensor;

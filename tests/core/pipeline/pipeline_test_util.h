@@ -47,7 +47,8 @@ std::vector<TensorSpec> LlamaTensors(int64_t hidden, int64_t ffn,
                                      DType dtype = DType::kBF16,
                                      int layers = 2);
 
-// Overwrites element `index` of a tensor (F16, BF16 or F32) by these bytes.
+// Overwrites element `index` of a tensor by these bits, or as many of them as
+// its type has; wider types get zeros above.
 void PatchElement(const std::string& directory, const std::string& tensor,
                   int64_t index, uint32_t bits);
 

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <random>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/error.h"
 #include "core/tensor/float_formats.h"
 #include "tests/core/pipeline/pipeline_test_util.h"
@@ -210,15 +211,186 @@ TEST(QuantizedModel, RefusesShapesThatDisagree) {
   }
 }
 
-TEST(QuantizedModel, NamesWhatIsNotRead) {
-  TempDir dir;
-  WriteModel(dir / "m", LlamaTensors(64, 64), 1,
-             R"({"quantization_config": {"quant_method": "hqq"}})");
-  const auto stored = OpenModel(dir / "m");
+// A model of one packed weight of 3 bits, [32, 64], in groups of 32.
+std::vector<TensorSpec> CtTensors(int64_t row_words) {
+  return {{"m.weight_packed", {32, row_words}, DType::kI32},
+          {"m.weight_scale", {32, 2}, DType::kF16},
+          {"m.weight_shape", {2}, DType::kI64}};
+}
+
+std::string CtSettings(const std::string& version) {
+  return absl::StrCat(
+      R"({"quantization_config": {"quant_method": "compressed-tensors",)",
+      R"( "format": "pack-quantized", "version": ")", version,
+      R"(", "config_groups": {"group_0": {"weights": {"num_bits": 3}}}}})");
+}
+
+void SetShape(const std::string& directory, uint32_t rows, uint32_t columns) {
+  PatchElement(directory, "m.weight_shape", 0, rows);
+  PatchElement(directory, "m.weight_shape", 1, columns);
+  for (int i = 0; i < 64; ++i) {
+    PatchElement(directory, "m.weight_scale", i, F32ToF16(i % 2 ? 2.0f : 1.0f));
+  }
+}
+
+absl::StatusOr<std::vector<float>> ReadWeights(const std::string& directory) {
+  const auto stored = OpenModel(directory);
+  if (!stored.ok()) return stored.status();
   const auto model = QuantizedModel::Make(**stored);
-  EXPECT_EQ(model.status().code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_NE(model.status().message().find("\"hqq\""), std::string::npos)
-      << model.status();
+  if (!model.ok()) return model.status();
+  const TensorEntry& tensor = *Find(**model, "m.weight");
+  std::vector<float> out(*NumElements(tensor.shape));
+  const absl::Status status = (*model)->Read(
+      tensor, 0,
+      absl::MakeSpan(reinterpret_cast<uint8_t*>(out.data()), tensor.bytes));
+  if (!status.ok()) return status;
+  return out;
+}
+
+// 3 bits before version 0.17: ten to a word, 64 in seven words.
+TEST(QuantizedModel, ReadsPackingOfBefore017) {
+  for (const char* version : {"0.10.2", "0.16.0", ""}) {
+    for (bool zeros : {false, true}) {
+      TempDir dir;
+      std::vector<TensorSpec> tensors = CtTensors(7);
+      // 32 zero points of a column in four words.
+      if (zeros) {
+        tensors.push_back({"m.weight_zero_point", {4, 2}, DType::kI32});
+      }
+      WriteModel(dir / "m", tensors, 1, CtSettings(version));
+      SetShape(dir / "m", 32, 64);
+      // Every u is 7, but 1 where a word begins: q = 3, or -3.
+      for (int i = 0; i < 32 * 7; ++i) {
+        PatchElement(dir / "m", "m.weight_packed", i, 0xFFFFFFF9);
+      }
+      // u_z = 5, but 4 where a word begins: z = 1, or 0.
+      for (int i = 0; zeros && i < 8; ++i) {
+        PatchElement(dir / "m", "m.weight_zero_point", i, 05555555554);
+      }
+      const auto weights = ReadWeights(dir / "m");
+      ASSERT_TRUE(weights.ok()) << weights.status();
+      for (int r = 0; r < 32; ++r) {
+        for (int c = 0; c < 64; ++c) {
+          const int q = c % 10 == 0 ? -3 : 3;
+          const int z = zeros && r % 10 != 0 ? 1 : 0;
+          ASSERT_EQ((*weights)[r * 64 + c],
+                    static_cast<float>((q - z) * (c < 32 ? 1 : 2)))
+              << r << " " << c;
+        }
+      }
+    }
+  }
+}
+
+// The same words at version 0.17 are too many, and dense ones before it too
+// few; where both packings take as many, the version decides.
+TEST(QuantizedModel, PackingFollowsTheVersion) {
+  const auto read = [](const std::string& version, int64_t row_words,
+                       uint32_t columns) {
+    TempDir dir;
+    WriteModel(dir / "m", CtTensors(row_words), 1, CtSettings(version));
+    SetShape(dir / "m", 32, columns);
+    return ReadWeights(dir / "m").status();
+  };
+  EXPECT_EQ(GetReason(read("0.17.0", 7, 64)), Reason::kUnsupported);
+  EXPECT_EQ(GetReason(read("1.0", 7, 64)), Reason::kUnsupported);
+  EXPECT_EQ(GetReason(read("0.16.1", 6, 64)), Reason::kUnsupported);
+  EXPECT_TRUE(read("0.17.0", 6, 64).ok());
+  EXPECT_TRUE(read("", 6, 64).ok());
+  // 12 weights of 3 bits are two words in both ways.
+  EXPECT_EQ(GetReason(read("", 2, 12)), Reason::kUnsupported);
+  EXPECT_TRUE(read("0.16", 2, 12).ok());
+  EXPECT_TRUE(read("0.18", 2, 12).ok());
+}
+
+TEST(QuantizedModel, FollowsCompressedTensorsGroupsOfColumns) {
+  TempDir dir;
+  std::vector<TensorSpec> tensors = CtTensors(6);
+  tensors.push_back({"m.weight_g_idx", {64}, DType::kI32});
+  WriteModel(dir / "m", tensors, 1, CtSettings("0.18.0"));
+  SetShape(dir / "m", 32, 64);
+  for (int i = 0; i < 32 * 6; ++i) {
+    PatchElement(dir / "m", "m.weight_packed", i, 0xFFFFFFFF);
+  }
+  const auto set = [&](int column, int group) {
+    PatchElement(dir / "m", "m.weight_g_idx", column,
+                 static_cast<uint32_t>(group));
+  };
+  const auto expect = [&](auto group_of) {
+    const auto weights = ReadWeights(dir / "m");
+    ASSERT_TRUE(weights.ok()) << weights.status();
+    for (int i = 0; i < 32 * 64; ++i) {
+      ASSERT_EQ((*weights)[i], group_of(i % 64) == 0 ? 3 : 6) << i;
+    }
+  };
+  for (int i = 0; i < 64; ++i) set(i, i % 2);
+  expect([](int column) { return column % 2; });
+  // Its reader takes a single -1 for columns in order.
+  set(63, -1);
+  expect([](int column) { return column / 32; });
+  set(63, 2);
+  EXPECT_TRUE(absl::IsDataLoss(ReadWeights(dir / "m").status()));
+  // 33 columns of one group, 31 of the other.
+  set(63, 0);
+  EXPECT_TRUE(absl::IsDataLoss(ReadWeights(dir / "m").status()));
+}
+
+// 8-bit integers as they are come with zero points and groups of their own,
+// which nobody writes: never read as something else.
+TEST(QuantizedModel, RefusesZeroPointsOfPlainIntegers) {
+  for (const char* more : {"m.weight_zero_point", "m.weight_g_idx"}) {
+    TempDir dir;
+    WriteModel(dir / "m",
+               {{"m.weight", {32, 64}, DType::kI8},
+                {"m.weight_scale", {32, 1}, DType::kF16},
+                {more, {64}, DType::kI32}},
+               1, CtSettings("0.18.0"));
+    EXPECT_EQ(GetReason(ReadWeights(dir / "m").status()), Reason::kUnsupported);
+  }
+}
+
+// Two weights of one name would be read as one another.
+TEST(QuantizedModel, RefusesWeightsThatAreStoredTwice) {
+  for (const TensorSpec& more :
+       {TensorSpec{"m.weight", {4096, 64}, DType::kF16},
+        TensorSpec{"m.weight_packed", {32, 8}, DType::kI32}}) {
+    TempDir dir;
+    std::vector<TensorSpec> tensors = GptqTensors();
+    for (const TensorSpec& tensor : tensors) ASSERT_NE(tensor.name, more.name);
+    tensors.push_back(more);
+    WriteModel(dir / "m", tensors, 1, kGptqConfig);
+    EXPECT_TRUE(absl::IsDataLoss(ReadGptq(dir / "m").status())) << more.name;
+  }
+}
+
+TEST(QuantizedModel, NamesWhatIsNotRead) {
+  const std::pair<const char*, const char*> cases[] = {
+      {R"("quant_method": "hqq")", "\"hqq\""},
+      {R"("quant_method": "gptq", "checkpoint_format": "marlin")", "marlin"},
+      {R"("quant_method": "gptq", "pack_dtype": "int16")", "int16"},
+      {R"("quant_method": "awq", "version": "GEMV")", "gemv"},
+      {R"("quant_method": "compressed-tensors",
+          "transform_config": {"config_groups": {"u": {}}})",
+       "transform_config"}};
+  for (const auto& [settings, named] : cases) {
+    TempDir dir;
+    WriteModel(dir / "m", LlamaTensors(64, 64), 1,
+               absl::StrCat(R"({"quantization_config": {)", settings, "}}"));
+    const auto stored = OpenModel(dir / "m");
+    const auto model = QuantizedModel::Make(**stored);
+    EXPECT_EQ(model.status().code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_NE(model.status().message().find(named), std::string::npos)
+        << model.status();
+  }
+  // Five bits lie in planes in GPTQ's files.
+  TempDir dir;
+  WriteModel(dir / "m",
+             {{"m.qweight", {10, 32}, DType::kI32},
+              {"m.qzeros", {2, 5}, DType::kI32},
+              {"m.scales", {2, 32}, DType::kF16},
+              {"m.g_idx", {64}, DType::kI32}},
+             1, kGptqConfig);
+  EXPECT_EQ(GetReason(ReadGptq(dir / "m").status()), Reason::kUnsupported);
 }
 
 }  // namespace
