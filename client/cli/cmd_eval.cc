@@ -27,6 +27,9 @@ struct OpenedNetwork {
   static absl::StatusOr<OpenedNetwork> Open(const std::string& path) {
     OpenedNetwork opened;
     QUANT_ASSIGN_OR_RETURN(opened.model, ValueModel::Open(path));
+    if (opened.model->is_gguf()) {
+      QUANT_RETURN_IF_ERROR(opened.model->ShowAsCheckpoint());
+    }
     auto network = Network::Open(opened.model->values());
     if (!network.ok()) {
       return Annotate(network.status(), path);
@@ -62,10 +65,12 @@ v1::ModelEvaluation ToProto(const Evaluation& result) {
 class Eval : public Command {
  public:
   void AddFlags(CLI::App& app) override {
-    app.add_option("model", model_, "Model directory, quantized or not")
+    app.add_option("model", model_,
+                   "Model directory or .gguf file, quantized or not")
         ->required();
     app.add_option("--reference", reference_,
-                   "Model directory to compare with: adds KL divergence");
+                   "Model directory or .gguf file to compare with: adds KL "
+                   "divergence");
     app.add_option("--evaluation", evaluation_,
                    "Text, .jsonl, or token ids in .npy or .safetensors")
         ->required();

@@ -77,6 +77,9 @@ class PlanCommand : public Command {
                 {"memory bound", Bytes(plan.memory_bound_bytes())},
                 {"disk bound", Bytes(plan.disk_bound_bytes())},
                 {"fingerprint", plan.fingerprint()}});
+    for (const std::string& note : plan.notes()) {
+      std::cout << "note: " << Printable(note) << "\n";
+    }
   }
 
   static void PrintOutput(const v1::OutputPlan& output) {

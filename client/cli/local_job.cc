@@ -77,6 +77,9 @@ absl::StatusOr<int> LocalJob::Run(const std::string& model,
   QUANT_ASSIGN_OR_RETURN(const LocalPlan local,
                          PlanHere(model_, spec_, threads, imatrix));
   QUANT_RETURN_IF_ERROR(CheckApart(*local.model, output_));
+  for (const std::string& note : local.plan.notes) {
+    std::cerr << "quantctl: note: " << Printable(note) << "\n";
+  }
   QUANT_ASSIGN_OR_RETURN(work_dir_, PrepareOutput(output_, overwrite_));
   const absl::StatusOr<ExecuteResult> result = Work(local, threads);
   if (!result.ok()) return Failed(result.status());

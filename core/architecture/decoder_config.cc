@@ -21,8 +21,8 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr FamilyInfo kFamilies[] = {
-#define QUANT_FAMILY(class_name, family, gguf, permutes, adds_one, tied) \
-  {class_name, family, gguf, permutes, adds_one, tied},
+#define QUANT_FAMILY(class_name, type, family, gguf, permutes, adds_one, tied) \
+  {class_name, type, family, gguf, permutes, adds_one, tied},
 #include "core/architecture/families.def"
 #undef QUANT_FAMILY
 };

@@ -33,6 +33,7 @@ enum Family : uint32_t {
 
 struct FamilyInfo {
   absl::string_view class_name;  // architectures[0] of config.json
+  absl::string_view model_type;  // of config.json
   Family family;
   absl::string_view gguf_name;  // general.architecture
   bool permutes;                // q and k rows are reordered in GGUF files

@@ -14,6 +14,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "core/architecture/gguf_name_table.h"
 #include "core/architecture/rope_config.h"
 #include "core/base/error.h"
 #include "core/base/names.h"
@@ -23,71 +24,12 @@
 namespace quant {
 namespace {
 
-enum class Rewrite {
-  kCopy,
-  kFloat,
-  kNorm,
-  kQuery,
-  kKey,
-  kQueryBias,
-  kKeyBias,
-  kStack,
-  kFirstHalf,
-  kSecondHalf,
-};
-
-struct NameRow {
-  uint32_t families;
-  absl::string_view hf;
-  absl::string_view gguf;
-  Rewrite rewrite;
-  absl::string_view shape;
-  bool needed;
-};
-
-struct DropRow {
-  uint32_t families;
-  absl::string_view part;
-  absl::string_view reason;
-};
-
-constexpr uint32_t kAll = ~uint32_t{0};
-constexpr uint32_t kExperts = kMixtral | kQwen2Moe | kQwen3Moe;
-constexpr uint32_t kDense = kAll & ~kExperts;
-
-constexpr NameRow kNames[] = {
-#define GGUF_TENSOR(families, hf, gguf, rewrite, shape, needed) \
-  {families, hf, gguf, Rewrite::rewrite, shape, needed},
-#define GGUF_DROPPED(...)
-#include "core/architecture/gguf_names.def"
-#undef GGUF_TENSOR
-#undef GGUF_DROPPED
-};
-
-constexpr DropRow kDrops[] = {
-#define GGUF_TENSOR(...)
-#define GGUF_DROPPED(families, part, reason) {families, part, reason},
-#include "core/architecture/gguf_names.def"
-#undef GGUF_TENSOR
-#undef GGUF_DROPPED
-};
-
 // A name with its numbers taken out.
 struct Pattern {
   std::string text;  // "model.layers.N.mlp.experts.E.up_proj.weight"
   int64_t layer = -1;
   int64_t expert = -1;
 };
-
-// "7" of "layers.7"; nothing for "07", "+7" and numbers beyond `count`.
-std::optional<int64_t> NumberBelow(absl::string_view text, int64_t count) {
-  int64_t number = -1;
-  if (text.size() > 9 || !absl::SimpleAtoi(text, &number) || number < 0 ||
-      number >= count || absl::StrCat(number) != text) {
-    return std::nullopt;
-  }
-  return number;
-}
 
 Pattern PatternOf(const DecoderConfig& config, absl::string_view name) {
   // Wrappers around text models: "language_model.model.x", and
@@ -122,10 +64,6 @@ bool Matches(const NameRow& row, const Pattern& pattern) {
   return row.hf == pattern.text &&
          absl::StrContains(row.hf, ".N.") == (pattern.layer >= 0) &&
          absl::StrContains(row.hf, ".E.") == (pattern.expert >= 0);
-}
-
-std::string WithLayer(absl::string_view gguf, int64_t layer) {
-  return absl::StrReplaceAll(gguf, {{".N.", absl::StrCat(".", layer, ".")}});
 }
 
 class Mapper {
@@ -164,7 +102,7 @@ class Mapper {
   static Place PlaceOf(absl::string_view gguf, int64_t layer) {
     // Rows that lead to one name share the place of the first.
     int64_t row = 0;
-    while (kNames[row].gguf != gguf) ++row;
+    while (NameRows()[row].gguf != gguf) ++row;
     const int section = layer >= 0 ? 1 : absl::StartsWith(gguf, "output") * 2;
     return {section, layer, row};
   }
@@ -180,39 +118,6 @@ class Mapper {
         "embeddings are not tied");
   }
 
-  std::optional<int64_t> SizeOf(char letter) const {
-    const int64_t q = config_.heads * config_.head_dim;
-    const int64_t k = config_.kv_heads * config_.head_dim;
-    switch (letter) {
-      case 'V':
-        return vocab_;
-      case 'H':
-        return config_.hidden;
-      case 'Q':
-        return q;
-      case 'K':
-        return k;
-      case 'A':
-        return q + 2 * k;
-      case 'D':
-        return config_.head_dim;
-      case 'F':
-        return config_.ffn;
-      case 'G':
-        return 2 * config_.ffn;
-      case 'E':
-        return config_.experts;
-      case 'X':
-        return config_.expert_ffn;
-      case 'Y':
-        return 2 * config_.expert_ffn;
-      case 'S':
-        return config_.shared_expert_ffn;
-      default:
-        return 1;
-    }
-  }
-
   absl::Status CheckTensor(const TensorEntry& tensor,
                            const NameRow& row) const {
     if (!IsWeightFloat(tensor.dtype)) {
@@ -220,8 +125,7 @@ class Mapper {
           "tensor ", QuotedName(tensor.name), ": has type ",
           DTypeName(tensor.dtype), "; F16, BF16, F32 and F64 are converted"));
     }
-    Shape wanted;
-    for (char letter : row.shape) wanted.push_back(*SizeOf(letter));
+    const Shape wanted = ShapeOfRow(row, config_, vocab_);
     if (tensor.shape == wanted) return absl::OkStatus();
     return ModelMalformed(
         absl::StrCat("tensor ", QuotedName(tensor.name), ": has shape ",
@@ -237,7 +141,7 @@ class Mapper {
       return absl::OkStatus();
     }
     bool known = false;
-    for (const NameRow& row : kNames) {
+    for (const NameRow& row : NameRows()) {
       if ((row.families & family_) == 0 || !Matches(row, pattern)) continue;
       known = true;
       QUANT_RETURN_IF_ERROR(CheckTensor(tensor, row));
@@ -247,14 +151,14 @@ class Mapper {
   }
 
   absl::Status Drop(const TensorEntry& tensor, const Pattern& pattern) {
-    for (const DropRow& row : kDrops) {
+    for (const DropRow& row : DropRows()) {
       if ((row.families & family_) == 0) continue;
       if (!absl::StrContains(pattern.text, row.part)) continue;
       map_.dropped.push_back({tensor.name, std::string(row.reason)});
       return absl::OkStatus();
     }
     std::vector<std::string> known;
-    for (const NameRow& row : kNames) {
+    for (const NameRow& row : NameRows()) {
       if ((row.families & family_) != 0) known.emplace_back(row.hf);
     }
     const std::string nearest = NearestName(pattern.text, known);
@@ -349,7 +253,7 @@ class Mapper {
   }
 
   absl::Status CheckComplete() const {
-    for (const NameRow& row : kNames) {
+    for (const NameRow& row : NameRows()) {
       if (!row.needed || (row.families & family_) == 0) continue;
       const bool blocks = absl::StrContains(row.gguf, ".N.");
       const int64_t end = blocks ? config_.layers : 0;
@@ -389,7 +293,8 @@ class Mapper {
   }
 
   void Generate(const char* name, std::vector<float> values) {
-    const int64_t place = std::size(kNames) + generated_++;
+    const int64_t place =
+        static_cast<int64_t>(NameRows().size()) + generated_++;
     found_[Place(0, -1, place)] = {
         .name = name,
         .shape = {static_cast<int64_t>(values.size())},

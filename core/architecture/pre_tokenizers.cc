@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "core/base/error.h"
 
@@ -20,11 +21,13 @@ enum class Skips { kYes, kNo, kEither };
 struct Row {
   absl::string_view name;
   Skips skips_merges;
+  absl::string_view normalizer;
   absl::string_view steps;
 };
 
 constexpr Row kRows[] = {
-#define GGUF_PRE_TOKENIZER(name, skips, steps) {name, Skips::skips, steps},
+#define GGUF_PRE_TOKENIZER(name, skips, normalizer, steps) \
+  {name, Skips::skips, normalizer, steps},
 #include "core/architecture/pre_tokenizers.def"
 #undef GGUF_PRE_TOKENIZER
 };
@@ -96,6 +99,23 @@ std::string Signature(const TokenizerJson& tokenizer) {
   return absl::StrJoin(steps, "; ");
 }
 
+// The inverse of Describe.
+Json StepOf(absl::string_view text) {
+  if (text == "digits") {
+    return {{"type", "Digits"}, {"individual_digits", true}};
+  }
+  if (absl::ConsumePrefix(&text, "split ")) {
+    return {{"type", "Split"},
+            {"pattern", {{"Regex", std::string(text)}}},
+            {"behavior", "Isolated"},
+            {"invert", false}};
+  }
+  return {{"type", "ByteLevel"},
+          {"add_prefix_space", false},
+          {"trim_offsets", true},
+          {"use_regex", text == "gpt2 bytes"}};
+}
+
 }  // namespace
 
 bool IsByteLevel(const TokenizerJson& tokenizer) {
@@ -106,6 +126,27 @@ bool IsByteLevel(const TokenizerJson& tokenizer) {
     if (TypeOf(*step) == "ByteLevel") return true;
   }
   return false;
+}
+
+std::optional<PreTokenizer> PreTokenizerOf(absl::string_view name) {
+  for (const Row& row : kRows) {
+    if (row.name != name) continue;
+    Json steps = Json::array();
+    for (absl::string_view step : absl::StrSplit(row.steps, "; ")) {
+      steps.push_back(StepOf(step));
+    }
+    PreTokenizer out;
+    out.ignore_merges = row.skips_merges == Skips::kYes;
+    if (!row.normalizer.empty()) {
+      out.normalizer = {{"type", std::string(row.normalizer)}};
+    }
+    out.steps = steps[0];
+    if (steps.size() > 1) {
+      out.steps = {{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
+    }
+    return out;
+  }
+  return std::nullopt;
 }
 
 absl::StatusOr<std::string> PreTokenizerName(const TokenizerJson& tokenizer) {

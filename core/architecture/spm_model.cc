@@ -21,6 +21,7 @@ constexpr uint64_t kPieceText = 1;
 constexpr uint64_t kPieceScore = 2;
 constexpr uint64_t kPieceType = 3;
 constexpr uint64_t kTrainerModelType = 3;
+constexpr uint64_t kTrainerVocabSize = 4;
 constexpr uint64_t kTrainerSpaceIsSuffix = 24;
 constexpr uint64_t kTrainerByteFallback = 35;
 constexpr uint64_t kTrainerUnk = 40;
@@ -32,7 +33,9 @@ constexpr uint64_t kNormalizerRules = 2;
 constexpr uint64_t kNormalizerDummyPrefix = 3;
 constexpr uint64_t kNormalizerExtraSpaces = 4;
 constexpr uint64_t kNormalizerEscapes = 5;
+constexpr uint64_t kModelTypeUnigram = 1;
 constexpr uint64_t kModelTypeBpe = 2;
+constexpr int64_t kBytes = 256;
 
 absl::Status Broken(absl::string_view what) {
   return ModelMalformed(absl::StrCat("not a SentencePiece model: ", what));
@@ -203,6 +206,53 @@ int SequenceLength(uint8_t lead) {
   return 0;
 }
 
+// Appends the fields of one message.
+class Builder {
+ public:
+  void Number(uint64_t field, int64_t value) {
+    Varint(field << 3);
+    Varint(static_cast<uint64_t>(value));  // negative ones take ten bytes
+  }
+  void Float(uint64_t field, float value) {
+    Varint(field << 3 | 5);
+    const uint32_t bits = std::bit_cast<uint32_t>(value);
+    for (int i = 0; i < 32; i += 8) out_ += static_cast<char>(bits >> i);
+  }
+  void Bytes(uint64_t field, absl::string_view bytes) {
+    Varint(field << 3 | 2);
+    Varint(bytes.size());
+    out_.append(bytes.data(), bytes.size());
+  }
+  std::string Take() { return std::move(out_); }
+
+ private:
+  void Varint(uint64_t value) {
+    for (; value >= 0x80; value >>= 7) {
+      out_ += static_cast<char>(value | 0x80);
+    }
+    out_ += static_cast<char>(value);
+  }
+
+  std::string out_;
+};
+
+std::string TrainerSpec(const SpmModel& model) {
+  int64_t bytes = 0;
+  for (const SpmPiece& piece : model.pieces) {
+    bytes += piece.type == TokenType::kByte;
+  }
+  Builder spec;
+  spec.Number(kTrainerModelType,
+              model.is_bpe ? kModelTypeBpe : kModelTypeUnigram);
+  spec.Number(kTrainerVocabSize, static_cast<int64_t>(model.pieces.size()));
+  spec.Number(kTrainerByteFallback, bytes == kBytes);
+  spec.Number(kTrainerUnk, model.unk);
+  spec.Number(kTrainerBos, model.bos);
+  spec.Number(kTrainerEos, model.eos);
+  spec.Number(kTrainerPad, model.pad);
+  return spec.Take();
+}
+
 }  // namespace
 
 absl::StatusOr<SpmModel> ParseSpmModel(absl::string_view bytes) {
@@ -226,6 +276,25 @@ absl::StatusOr<SpmModel> ParseSpmModel(absl::string_view bytes) {
   }
   if (model.pieces.empty()) return Broken("no pieces");
   return model;
+}
+
+std::string SerializeSpmModel(const SpmModel& model) {
+  Builder out;
+  for (const SpmPiece& piece : model.pieces) {
+    Builder field;
+    field.Bytes(kPieceText, piece.text);
+    field.Float(kPieceScore, piece.score);
+    field.Number(kPieceType, static_cast<int64_t>(piece.type));
+    out.Bytes(kPieces, field.Take());
+  }
+  out.Bytes(kTrainerSpec, TrainerSpec(model));
+  Builder normalizer;
+  normalizer.Bytes(kNormalizerName, "identity");
+  normalizer.Number(kNormalizerDummyPrefix, model.add_dummy_prefix);
+  normalizer.Number(kNormalizerExtraSpaces, 0);
+  normalizer.Number(kNormalizerEscapes, 1);
+  out.Bytes(kNormalizerSpec, normalizer.Take());
+  return out.Take();
 }
 
 bool IsUtf8(absl::string_view text) {

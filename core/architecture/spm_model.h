@@ -48,6 +48,11 @@ struct SpmModel {
 // pieces that are not UTF-8.
 absl::StatusOr<SpmModel> ParseSpmModel(absl::string_view bytes);
 
+// A file that holds this model and nothing else: text is not normalized, spaces
+// are respelled, and bytes stand for what has no piece where there are pieces
+// for all of them.
+std::string SerializeSpmModel(const SpmModel& model);
+
 // Whether `text` is UTF-8: no overlong forms, no surrogates.
 bool IsUtf8(absl::string_view text);
 

@@ -21,13 +21,6 @@ constexpr float kPaddingScore = -10000;
 // SentencePiece's spelling of a space.
 constexpr char kSpaceSign[] = "\u2581";
 
-// "<0x0A>"
-bool IsByteToken(absl::string_view token) {
-  return token.size() == 6 && absl::StartsWith(token, "<0x") &&
-         absl::ascii_isxdigit(token[3]) && absl::ascii_isxdigit(token[4]) &&
-         token[5] == '>';
-}
-
 class Builder {
  public:
   explicit Builder(int64_t rows) : used_(rows, false) {
@@ -119,6 +112,12 @@ std::vector<std::pair<std::string, int64_t>> RanksOf(
 int64_t Vocabulary::Find(absl::string_view token) const {
   const auto it = std::find(tokens.begin(), tokens.end(), token);
   return it == tokens.end() ? -1 : it - tokens.begin();
+}
+
+bool IsByteToken(absl::string_view token) {
+  return token.size() == 6 && absl::StartsWith(token, "<0x") &&
+         absl::ascii_isxdigit(token[3]) && absl::ascii_isxdigit(token[4]) &&
+         token[5] == '>';
 }
 
 bool LooksSpecial(absl::string_view token) {

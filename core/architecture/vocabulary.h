@@ -42,6 +42,9 @@ absl::StatusOr<Vocabulary> VocabularyOfBytes(const TokenizerJson& tokenizer,
                                              absl::Span<const AddedToken> added,
                                              int64_t rows);
 
+// Whether a token stands for a byte: "<0x0A>".
+bool IsByteToken(absl::string_view token);
+
 // Whether a token that nobody calls special is one by its looks ("<|end|>").
 bool LooksSpecial(absl::string_view token);
 

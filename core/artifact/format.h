@@ -86,7 +86,7 @@ struct LayoutRequest {
 
 // Whose names, shapes and row orders an artifact's tensors have.
 enum class TensorNames {
-  kSource,  // as they are
+  kSource,  // as they are; those of a checkpoint, for GGUF sources
   kGguf,    // those of GGUF files: other names, experts stacked, rows permuted
 };
 

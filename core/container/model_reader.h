@@ -50,6 +50,12 @@ struct SideFile {
   int64_t size_bytes = 0;
 };
 
+// A side file that lies nowhere: a view makes it of other facts.
+struct MadeFile {
+  std::string name;  // plain file name
+  std::string text;
+};
+
 // Immutable after opening; all methods may be called from many threads.
 class ModelReader {
  public:
@@ -66,6 +72,10 @@ class ModelReader {
   // By an allow-list: config (config.json itself excluded), tokenizer, chat
   // templates, model card, licence. Never weights, indexes, code or links out.
   virtual const std::vector<SideFile>& side_files() const = 0;
+  // Side files that are made, none of which is among side_files().
+  virtual absl::Span<const MadeFile> made_files() const { return {}; }
+  // What this model lacks of the one that it shows, for people.
+  virtual absl::Span<const std::string> notes() const { return {}; }
   // Fills `out` with the tensor's bytes from `begin`, relative to the tensor.
   virtual absl::Status Read(const TensorEntry& tensor, int64_t begin,
                             absl::Span<uint8_t> out) const = 0;

@@ -303,6 +303,9 @@ class OutputPlanner {
     std::move(more.begin(), more.end(), std::back_inserter(plan.layout.texts));
     if (format_->CarriesSideFiles()) {
       plan.layout.side_files = model_.side_files();
+      for (const MadeFile& file : model_.made_files()) {
+        plan.layout.texts.push_back({file.name, file.text});
+      }
     }
     return absl::OkStatus();
   }
@@ -413,6 +416,9 @@ absl::Status AddBounds(const ModelReader& model, int threads, Plan& plan) {
   plan.disk_bound_bytes = kWorkDirOverheadBytes;
   for (const OutputPlan& output : plan.outputs) {
     plan.disk_bound_bytes += output.total_bytes;
+    for (const TextFile& text : output.layout.texts) {
+      plan.memory_bound_bytes += 2 * static_cast<int64_t>(text.text.size());
+    }
   }
   return absl::OkStatus();
 }
@@ -431,6 +437,7 @@ absl::StatusOr<Plan> MakePlan(const ModelReader& source,
   plan.dropped = std::move(view.dropped);
   plan.codes = view.codes;
   const ModelReader& model = ViewedModel(source, plan);
+  plan.notes.assign(model.notes().begin(), model.notes().end());
   std::vector<TensorRole> roles;
   for (const TensorEntry& tensor : model.tensors()) {
     roles.push_back(RoleOf(tensor));

@@ -76,6 +76,8 @@ struct Plan {
   std::vector<OutputPlan> outputs;
   std::vector<int> order;  // source tensors, in the order of processing
   std::vector<DroppedTensor> dropped;  // what the view has no place for
+  // What the outputs lack of the source otherwise, for people.
+  std::vector<std::string> notes;
   int64_t memory_bound_bytes = 0;
   int64_t disk_bound_bytes = 0;
   int64_t source_bytes = 0;

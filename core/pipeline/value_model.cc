@@ -7,6 +7,7 @@
 #include "core/base/status_macros.h"
 #include "core/transform/converted_model.h"
 #include "core/transform/dequantized_model.h"
+#include "core/transform/restored_model.h"
 
 namespace quant {
 namespace {
@@ -39,10 +40,19 @@ void ValueModel::Add(std::unique_ptr<ModelReader> view) {
 }
 
 absl::Status ValueModel::ShowAsGguf() {
-  QUANT_ASSIGN_OR_RETURN(auto view, ConvertedModel::Create(*values_));
+  QUANT_ASSIGN_OR_RETURN(auto view,
+                         ConvertedModel::CreateWithoutTokenizer(*values_));
   Add(std::move(view));
   // What a stack is made of lies in several places: types and sizes are those
   // of the values.
+  storage_.clear();
+  return absl::OkStatus();
+}
+
+absl::Status ValueModel::ShowAsCheckpoint() {
+  QUANT_ASSIGN_OR_RETURN(auto view,
+                         RestoredModel::CreateWithoutTokenizer(*values_));
+  Add(std::move(view));
   storage_.clear();
   return absl::OkStatus();
 }

@@ -31,8 +31,11 @@ class ValueModel {
   const ModelReader& values() const { return *values_; }
 
   bool is_gguf() const { return !values_->kvs().empty(); }
-  // From now on under the names, shapes and row orders of GGUF files.
+  // From now on under the names, shapes and row orders of GGUF files; the
+  // tokenizer is not looked at.
   absl::Status ShowAsGguf();
+  // From now on under those of the checkpoint that it was made of.
+  absl::Status ShowAsCheckpoint();
 
   StoredAs StorageOf(const TensorEntry& value) const;
 

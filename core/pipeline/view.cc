@@ -8,6 +8,7 @@
 #include "core/base/status_macros.h"
 #include "core/transform/converted_model.h"
 #include "core/transform/dequantized_model.h"
+#include "core/transform/restored_model.h"
 
 namespace quant {
 namespace {
@@ -28,6 +29,17 @@ absl::StatusOr<TensorNames> CommonNames(const PlanRequest& request) {
     }
   }
   return format->Names();
+}
+
+// Values alone can always be had.
+absl::Status NoCheckpoint(const absl::Status& status,
+                          const PlanRequest& request) {
+  return MakeError(
+      status.code(), GetReason(status),
+      absl::StrCat(status.message(), "; format \"", request.outputs[0].format,
+                   "\" needs the checkpoint's names; what works with any "
+                   "GGUF file is format \"gguf\""),
+      "outputs[0].recipe.format");
 }
 
 absl::StatusOr<ModelView> MakeCodesView(const ModelReader& source,
@@ -75,14 +87,9 @@ absl::StatusOr<ModelView> MakeView(const ModelReader& source,
     add(std::move(floats));
   }
   if (names == TensorNames::kSource && !model->kvs().empty()) {
-    return MakeError(
-        absl::StatusCode::kInvalidArgument, Reason::kUnsupported,
-        absl::StrCat(source.path(),
-                     ": is GGUF, whose names and row orders "
-                     "loaders of format \"",
-                     request.outputs[0].format,
-                     "\" don't know; the nearest is format \"gguf\""),
-        "outputs[0].recipe.format");
+    auto restored = RestoredModel::Create(*model);
+    if (!restored.ok()) return NoCheckpoint(restored.status(), request);
+    add(*std::move(restored));
   }
   if (names == TensorNames::kGguf && model->kvs().empty()) {
     QUANT_ASSIGN_OR_RETURN(auto converted, ConvertedModel::Create(*model));

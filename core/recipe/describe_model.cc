@@ -4,12 +4,14 @@
 #include <mutex>
 
 #include "absl/strings/str_cat.h"
+#include "core/architecture/gguf_policy.h"
 #include "core/architecture/model_config.h"
 #include "core/architecture/roles.h"
 #include "core/base/error.h"
 #include "core/base/status_macros.h"
 #include "core/recipe/describe.h"
 #include "core/tensor/dtype_info.h"
+#include "core/transform/dequantized_model.h"
 #include "core/transform/load_rows.h"
 
 namespace quant {
@@ -117,6 +119,37 @@ class LossCounter {
   std::vector<DtypeLoss> losses_;
 };
 
+// GGUF files say what they are in keys.
+absl::Status FillFromKeys(const ModelReader& model, v1::ModelInfo& info) {
+  QUANT_ASSIGN_OR_RETURN(
+      const std::string* architecture,
+      FindGguf<std::string>(model.kvs(), "general.architecture"));
+  if (architecture != nullptr) info.set_architecture(*architecture);
+  info.set_model_type("gguf");
+  if (!HasBlocks(model)) return absl::OkStatus();
+  std::string method = "gguf";
+  QUANT_ASSIGN_OR_RETURN(const uint32_t* id,
+                         FindGguf<uint32_t>(model.kvs(), "general.file_type"));
+  for (const GgufFileType& type : GgufFileTypes()) {
+    if (id != nullptr && type.id == *id)
+      absl::StrAppend(&method, " ", type.name);
+  }
+  info.set_quant_method(method);
+  return absl::OkStatus();
+}
+
+absl::Status FillDtypes(const ModelReader& model, ThreadPool& pool,
+                        v1::ModelInfo& info) {
+  std::unique_ptr<ModelReader> values;
+  if (HasBlocks(model)) {
+    QUANT_ASSIGN_OR_RETURN(values, DequantizedModel(model));
+  }
+  LossCounter counter(values ? *values : model, pool);
+  QUANT_RETURN_IF_ERROR(counter.Run());
+  counter.Fill(info);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<v1::ModelInfo> DescribeModel(const ModelReader& model,
@@ -127,6 +160,7 @@ absl::StatusOr<v1::ModelInfo> DescribeModel(const ModelReader& model,
   info.set_architecture(config.architecture);
   info.set_model_type(config.model_type);
   info.set_quant_method(config.quant_method);
+  if (!model.kvs().empty()) QUANT_RETURN_IF_ERROR(FillFromKeys(model, info));
   int64_t parameters = 0, bytes = 0;
   for (const TensorEntry& tensor : model.tensors()) {
     parameters += *NumElements(tensor.shape);
@@ -138,11 +172,7 @@ absl::StatusOr<v1::ModelInfo> DescribeModel(const ModelReader& model,
   for (const SideFile& file : model.side_files()) {
     info.add_side_files(file.name);
   }
-  if (dtypes) {
-    LossCounter counter(model, pool);
-    QUANT_RETURN_IF_ERROR(counter.Run());
-    counter.Fill(info);
-  }
+  if (dtypes) QUANT_RETURN_IF_ERROR(FillDtypes(model, pool, info));
   return info;
 }
 

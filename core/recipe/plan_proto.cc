@@ -71,6 +71,7 @@ v1::JobPlan PlanToProto(const ModelReader& source, const Plan& plan) {
     item.set_name(dropped.name);
     item.set_reason(dropped.reason);
   }
+  for (const std::string& note : plan.notes) proto.add_notes(note);
   proto.set_memory_bound_bytes(plan.memory_bound_bytes);
   proto.set_disk_bound_bytes(plan.disk_bound_bytes);
   proto.set_source_bytes(plan.source_bytes);

@@ -35,8 +35,8 @@ int64_t SourceRow(const GgufMapping& mapping, int64_t row) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ConvertedModel>> ConvertedModel::Create(
-    const ModelReader& source) {
+absl::StatusOr<std::unique_ptr<ConvertedModel>>
+ConvertedModel::CreateWithoutTokenizer(const ModelReader& source) {
   QUANT_ASSIGN_OR_RETURN(DecoderConfig config,
                          ParseDecoderConfig(source.config_json()));
   auto model = std::unique_ptr<ConvertedModel>(
@@ -44,12 +44,19 @@ absl::StatusOr<std::unique_ptr<ConvertedModel>> ConvertedModel::Create(
   QUANT_ASSIGN_OR_RETURN(GgufMap map,
                          MapToGguf(model->config_, source.tensors()));
   QUANT_RETURN_IF_ERROR(model->Adopt(std::move(map)));
-  absl::Status status = model->MakeKvs();
+  model->kvs_ = GgufConfigKvs(model->config_);
+  return model;
+}
+
+absl::StatusOr<std::unique_ptr<ConvertedModel>> ConvertedModel::Create(
+    const ModelReader& source) {
+  QUANT_ASSIGN_OR_RETURN(auto model, CreateWithoutTokenizer(source));
+  const absl::Status status = model->AddTokenizerKvs();
   if (!status.ok()) return Annotate(status, source.path());
   return model;
 }
 
-absl::Status ConvertedModel::MakeKvs() {
+absl::Status ConvertedModel::AddTokenizerKvs() {
   QUANT_ASSIGN_OR_RETURN(const TokenizerTexts texts,
                          ReadTokenizerTexts(source_));
   QUANT_ASSIGN_OR_RETURN(const TokenizerFiles files,
@@ -57,7 +64,6 @@ absl::Status ConvertedModel::MakeKvs() {
   const auto embedding = std::find_if(
       tensors_.begin(), tensors_.end(),
       [](const TensorEntry& t) { return t.name == "token_embd.weight"; });
-  kvs_ = GgufConfigKvs(config_);
   QUANT_ASSIGN_OR_RETURN(const std::vector<GgufKv> tokenizer,
                          GgufTokenizerKvs(files, config_, embedding->shape[0]));
   kvs_.insert(kvs_.end(), tokenizer.begin(), tokenizer.end());

@@ -28,6 +28,9 @@ class ConvertedModel final : public ModelReader {
   // GgufTokenizerKvs for the errors.
   static absl::StatusOr<std::unique_ptr<ConvertedModel>> Create(
       const ModelReader& source);
+  // The same without the tokenizer's keys: for looking at values.
+  static absl::StatusOr<std::unique_ptr<ConvertedModel>> CreateWithoutTokenizer(
+      const ModelReader& source);
 
   const DecoderConfig& config() const { return config_; }
   // Of the config and the tokenizer.
@@ -61,7 +64,7 @@ class ConvertedModel final : public ModelReader {
       : source_(source), config_(std::move(config)) {}
 
   absl::Status Adopt(GgufMap map);
-  absl::Status MakeKvs();
+  absl::Status AddTokenizerKvs();
   // Elements [begin, end) as the source has them, rewritten in place and order
   // but not in type.
   absl::Status Gather(const GgufMapping& mapping, int64_t begin, int64_t end,

@@ -93,6 +93,23 @@ class Jobs(ServerCase):
         self.ctl(OK, "submit", gguf, "--scheme", "Q8_0", "--allow-requantize",
                  "--wait")
 
+    def test_gguf_becomes_a_checkpoint_as_it_does_here(self):
+        self.ctl(OK, "quantize", MODEL, "--scheme", "F16", "--format", "gguf",
+                 "--output", "g")
+        file = self.dir / "g/model-F16.gguf"
+        self.ctl(OK, "submit", f"server:{file}", "--scheme", "W4A16", "--wait",
+                 "--output", "out")
+        self.ctl(OK, "verify", "out")
+        self.ctl(OK, "quantize", file, "--scheme", "W4A16", "--output", "here")
+        names = sorted(p.name for p in (self.dir / "here").iterdir())
+        self.assertEqual(names, sorted(p.name
+                                       for p in (self.dir / "out").iterdir()))
+        self.assertIn("tokenizer.json", names)
+        for name in names:
+            if name != "manifest.json":  # tells the recipe as it was given
+                self.assertEqual((self.dir / "out" / name).read_bytes(),
+                                 (self.dir / "here" / name).read_bytes(), name)
+
     def test_list_get_watch_delete(self):
         job = self.submit("--label", "team=\x1b[2Ja", "--request-id", "r1")
         self.assertEqual(self.submit("--label", "team=\x1b[2Ja", "--request-id",

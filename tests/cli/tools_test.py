@@ -1,9 +1,11 @@
-"""Commands about finished models: size targets, diff, dequantize, convert."""
+"""Commands about finished models: targets, diff, dequantize, convert, GGUF."""
 
 import json
 import unittest
 
-from harness import FAILED, MODEL, OK, USAGE, Case
+from harness import EXAMPLES, FAILED, MODEL, OK, USAGE, Case
+
+TOKENS = EXAMPLES / "tokens" / "tiny-own_sampled_eval.npy"
 
 
 class SizeTargets(Case):
@@ -218,6 +220,101 @@ class SideTensors(Case):
                     self.assertGreater(stored, bits - 0.2, tensor)
                     self.assertLess(stored, bits + 0.2, tensor)
                 self.assertEqual(total, int(diff["otherBytes"]))
+
+
+class GgufOut(Case):
+    """GGUF files as sources of everything else."""
+
+    def setUp(self):
+        super().setUp()
+        self.quantize("BF16", "--format", "gguf")
+
+    def quantize(self, scheme, *flags):
+        self.ctl(OK, "quantize", MODEL, "--scheme", scheme, *flags, "--output",
+                 scheme, "--no-fsync")
+        return f"{scheme}/model-{scheme}.gguf"
+
+    def perplexity(self, model):
+        found = self.json("eval", model, "--evaluation", TOKENS)
+        return found["perplexity"]
+
+    def test_a_file_becomes_the_checkpoint_that_it_was(self):
+        self.ctl(OK, "dequantize", "BF16", "--dtype", "BF16", "--output", "o",
+                 "--no-fsync")
+        self.ctl(OK, "verify", "o")
+        self.assertEqual((self.dir / "o/model.safetensors").read_bytes(),
+                         (MODEL / "model.safetensors").read_bytes())
+        old = json.loads((MODEL / "config.json").read_text())
+        new = json.loads((self.dir / "o/config.json").read_text())
+        for key in set(old) & set(new):
+            self.assertEqual(old[key], new[key], key)
+        self.assertLessEqual(
+            {"architectures", "model_type", "hidden_size", "rope_theta",
+             "rms_norm_eps", "head_dim", "torch_dtype"}, set(old) & set(new))
+        # The same numbers, so the same figure to the last digit.
+        self.assertEqual(self.perplexity(MODEL), self.perplexity("o"))
+        self.ctl(OK, "dequantize", "BF16", "--format", "gguf", "--output", "g",
+                 "--no-fsync")
+        self.assertTrue((self.dir / "g/model-F32.gguf").exists())
+
+    def test_files_are_evaluated(self):
+        source = self.perplexity(MODEL)
+        self.assertEqual(self.perplexity("BF16/model-BF16.gguf"), source)
+        eight = self.perplexity(self.quantize("Q8_0"))
+        four = self.perplexity(self.quantize("Q4_K_M"))
+        self.assertLess(abs(eight / source - 1), 1e-3)
+        self.assertLess(abs(eight / source - 1), four / source - 1)
+        self.assertLess(four / source, 1.02)
+
+    def test_files_and_checkpoints_differ_by_their_codes(self):
+        diff = self.json("diff", MODEL, "BF16")
+        self.assertEqual(
+            {t.get("differentCount", "0") for t in diff["tensors"]}, {"0"})
+        self.assertFalse(diff.get("onlyInOther"))
+        self.quantize("Q8_0")
+        for pair in ([MODEL, "Q8_0"], ["Q8_0", MODEL], ["BF16", "Q8_0"]):
+            diff = self.json("diff", *pair)
+            self.assertGreater(diff["sqnrDb"], 40)
+            self.assertEqual(len(diff["tensors"]), 39)
+        types = {t["otherType"] for t in self.json("diff", MODEL,
+                                                   "Q8_0")["tensors"]}
+        self.assertEqual(types, {"Q8_0", "F32"})
+
+    def test_what_is_in_a_file(self):
+        info = self.json("inspect", self.quantize("Q4_K_M"), "--dtypes")
+        self.assertEqual(info["architecture"], "llama")
+        self.assertEqual(info["quantMethod"], "gguf Q4_K_M")
+        self.assertEqual(info["parameters"], "4196608")
+        self.assertEqual({f["totalCount"] for f in info["dtypes"]}, {"4196608"})
+        plain = self.json("inspect", "BF16")
+        self.assertNotIn("quantMethod", plain)
+
+    def test_plans_say_what_a_file_does_not(self):
+        plan = self.json("plan", "BF16", "--scheme", "W4A16")
+        self.assertNotIn("notes", plan)
+        data = (self.dir / "BF16/model-BF16.gguf").read_bytes()
+        # Of the same length: a name that means nothing.
+        (self.dir / "odd.gguf").write_bytes(data.replace(b"gpt-2", b"gpt-9"))
+        plan = self.json("plan", "odd.gguf", "--scheme", "W4A16")
+        self.assertIn("tokenizer.ggml.pre", plan["notes"][0])
+        out, _ = self.ctl(OK, "plan", "odd.gguf", "--scheme", "W4A16")
+        self.assertIn("note: no tokenizer.json", out)
+        _, err = self.ctl(OK, "quantize", "odd.gguf", "--scheme", "W4A16",
+                          "--output", "o", "--no-fsync")
+        self.assertIn("note: no tokenizer.json", err)
+        self.assertFalse((self.dir / "o/tokenizer.json").exists())
+
+    def test_refusals(self):
+        self.quantize("Q8_0")
+        _, err = self.ctl(FAILED, "plan", "Q8_0", "--scheme", "W4A16")
+        self.assertIn("allow to requantize", err)
+        self.ctl(OK, "plan", "Q8_0", "--scheme", "W4A16", "--allow-requantize")
+        data = (self.dir / "BF16/model-BF16.gguf").read_bytes()
+        (self.dir / "odd.gguf").write_bytes(
+            data.replace(b"llama", b"llamo", 1))
+        _, err = self.ctl(USAGE, "dequantize", "odd.gguf", "--output", "o")
+        self.assertIn('unknown architecture "llamo"', err)
+        self.assertIn('did you mean "llama"', err)
 
 
 if __name__ == "__main__":

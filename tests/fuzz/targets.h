@@ -14,6 +14,7 @@ namespace quant::fuzz {
 
 void SafetensorsHeader(absl::string_view bytes);
 void GgufHeader(absl::string_view bytes);
+void GgufCheckpoint(absl::string_view bytes);
 void Imatrix(absl::string_view bytes);
 void ModelIndex(absl::string_view bytes);
 void RecipeFile(absl::string_view bytes);

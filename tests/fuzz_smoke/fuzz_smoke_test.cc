@@ -34,6 +34,7 @@ struct Target {
 const Target kTargets[] = {
     {"safetensors_header", fuzz::SafetensorsHeader},
     {"gguf_header", fuzz::GgufHeader},
+    {"gguf_checkpoint", fuzz::GgufCheckpoint},
     {"imatrix", fuzz::Imatrix},
     {"model_index", fuzz::ModelIndex},
     {"recipe_file", fuzz::RecipeFile},
