@@ -297,7 +297,7 @@ class Writer {
 
   const GgufTokenizer& in_;
   const DecoderConfig& config_;
-  std::optional<PreTokenizer> pre_;  // of byte-level tokenizers
+  std::optional<PreTokenizerParts> pre_;  // of byte-level tokenizers
   HfTokenizer out_;
 };
 

@@ -128,14 +128,14 @@ bool IsByteLevel(const TokenizerJson& tokenizer) {
   return false;
 }
 
-std::optional<PreTokenizer> PreTokenizerOf(absl::string_view name) {
+std::optional<PreTokenizerParts> PreTokenizerOf(absl::string_view name) {
   for (const Row& row : kRows) {
     if (row.name != name) continue;
     Json steps = Json::array();
     for (absl::string_view step : absl::StrSplit(row.steps, "; ")) {
       steps.push_back(StepOf(step));
     }
-    PreTokenizer out;
+    PreTokenizerParts out;
     out.ignore_merges = row.skips_merges == Skips::kYes;
     if (!row.normalizer.empty()) {
       out.normalizer = {{"type", std::string(row.normalizer)}};

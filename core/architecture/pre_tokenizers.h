@@ -21,14 +21,14 @@ bool IsByteLevel(const TokenizerJson& tokenizer);
 absl::StatusOr<std::string> PreTokenizerName(const TokenizerJson& tokenizer);
 
 // What a name stands for, in the words of tokenizer.json.
-struct PreTokenizer {
+struct PreTokenizerParts {
   nlohmann::json steps;       // "pre_tokenizer"
   nlohmann::json normalizer;  // null for none
   bool ignore_merges = false;
 };
 
 // Nothing for a name that is not in the table.
-std::optional<PreTokenizer> PreTokenizerOf(absl::string_view name);
+std::optional<PreTokenizerParts> PreTokenizerOf(absl::string_view name);
 
 }  // namespace quant
 
