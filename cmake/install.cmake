@@ -13,7 +13,7 @@ set(quant_package ${CMAKE_INSTALL_LIBDIR}/cmake/quant)
 # come last.
 set(quant_exports proto proto_grpc)
 foreach(room base tensor kernels container codec architecture method transform
-             tokenizer network artifact evaluate pipeline recipe)
+             tokenizer network artifact calibrate evaluate pipeline recipe)
   list(APPEND quant_exports core_${room})
 endforeach()
 foreach(name ${quant_exports})

@@ -1,12 +1,21 @@
 #include <algorithm>
 #include <iostream>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/command.h"
 #include "client/cli/dataset_flags.h"
+#include "client/cli/interrupt.h"
+#include "client/cli/local_work.h"
 #include "client/cli/output.h"
+#include "client/cli/progress.h"
 #include "core/base/error.h"
+#include "core/base/file.h"
 #include "core/base/status_macros.h"
+#include "core/base/thread_pool.h"
+#include "core/calibrate/importance.h"
+#include "core/container/imatrix.h"
+#include "core/pipeline/value_model.h"
 #include "core/tokenizer/tokenizer.h"
 #include "quant/v1/dataset.pb.h"
 
@@ -31,16 +40,22 @@ class Calibrate : public Command {
                    "Sequences at most")
         ->default_val(128);
     bos_.Add(app);
-    app.add_flag("--preview", preview_,
-                 "Show what the model will see, and run nothing");
+    auto* preview = app.add_flag(
+        "--preview", preview_, "Show what the model will see, and run nothing");
+    app.add_option("--output", output_,
+                   "File for the importance matrix, as llama.cpp has it (GGUF)")
+        ->excludes(preview);
+    app.add_flag("--overwrite", overwrite_, "Replace that file");
+    app.add_option("--spill-dir", spill_.directory,
+                   "Where hidden states go that don't fit 4 GiB")
+        ->capture_default_str();
+    threads_.Add(app);
     AddFormatFlag(app, format_);
   }
 
   absl::StatusOr<int> Run() override {
-    if (!preview_) {
-      return InvalidSpec("calibrate: only --preview is there yet");
-    }
     QUANT_ASSIGN_OR_RETURN(options_.bos, bos_.Get());
+    if (!preview_) return Measure();
     std::unique_ptr<const Tokenizer> tokenizer;
     auto opened = Tokenizer::Open(model_);
     if (opened.ok()) {
@@ -55,6 +70,55 @@ class Calibrate : public Command {
   }
 
  private:
+  absl::StatusOr<int> Measure() const {
+    QUANT_RETURN_IF_ERROR(CheckOutput());
+    QUANT_ASSIGN_OR_RETURN(Dataset data,
+                           LoadDatasetFor(model_, path_, options_));
+    // The file's name only: results don't depend on where it lay.
+    const Calibration text{.tokens = std::move(data.ids),
+                           .sequence_length = data.sequence_length,
+                           .file_name = path_.substr(path_.rfind('/') + 1)};
+    QUANT_ASSIGN_OR_RETURN(const ValueModel model, ValueModel::Open(model_));
+    InterruptScope interrupt;
+    ThreadPool pool(threads_.Get());
+    ProgressMeter meter("calibrate");
+    RunOptions options;
+    options.pool = &pool;
+    options.stop = interrupt.token();
+    options.spill = spill_;
+    options.progress = [&](double fraction) {
+      meter.Show("calibrate", fraction, "");
+    };
+    QUANT_ASSIGN_OR_RETURN(const Imatrix matrix,
+                           MeasureImportance(model.values(), text, options));
+    meter.End();
+    QUANT_RETURN_IF_ERROR(WriteImatrix(matrix, output_));
+    PrintMatrix(matrix);
+    return 0;
+  }
+
+  absl::Status CheckOutput() const {
+    if (output_.empty()) {
+      return InvalidSpec("calibrate: --output FILE or --preview is needed");
+    }
+    if (overwrite_ || !PathExists(output_)) return absl::OkStatus();
+    return MakeError(
+        absl::StatusCode::kAlreadyExists, Reason::kOutputExists,
+        absl::StrCat(output_, ": is there; choose another, or --overwrite"));
+  }
+
+  void PrintMatrix(const Imatrix& matrix) const {
+    int64_t unseen = 0;
+    for (const auto& [name, entry] : matrix.entries) {
+      for (int64_t count : entry.counts) unseen += count == 0;
+    }
+    PrintFacts({{"importance matrix", output_},
+                {"weights", absl::StrCat(matrix.entries.size())},
+                {"experts without tokens", absl::StrCat(unseen)},
+                {"sequences", absl::StrCat(matrix.chunks)},
+                {"sequence length", absl::StrCat(matrix.chunk_tokens)}});
+  }
+
   static v1::DatasetPreview Describe(const Dataset& data,
                                      const Tokenizer* tokenizer) {
     v1::DatasetPreview out;
@@ -108,6 +172,10 @@ class Calibrate : public Command {
   DatasetOptions options_;
   BosFlag bos_;
   bool preview_ = false;
+  std::string output_;
+  bool overwrite_ = false;
+  SpillOptions spill_;
+  ThreadFlag threads_;
   OutputFormat format_ = OutputFormat::kTable;
 };
 

@@ -49,7 +49,7 @@ class PlanCommand : public Command {
   absl::StatusOr<v1::JobPlan> Local(const v1::JobSpec& spec) {
     QUANT_ASSIGN_OR_RETURN(
         const LocalPlan local,
-        PlanHere(model_, spec, threads_.Get(), recipe_.imatrix()));
+        PlanHere(model_, spec, threads_.Get(), recipe_.files()));
     return PlanToProto(*local.model, local.plan);
   }
 
@@ -58,10 +58,7 @@ class PlanCommand : public Command {
                            server_.Connect());
     QUANT_ASSIGN_OR_RETURN(*spec.mutable_source(),
                            ResolveSource(*client, model_));
-    if (!recipe_.imatrix().empty()) {
-      QUANT_ASSIGN_OR_RETURN(*spec.mutable_imatrix(),
-                             ResolveFile(*client, recipe_.imatrix()));
-    }
+    QUANT_RETURN_IF_ERROR(ResolveFiles(*client, recipe_.files(), spec));
     return client->Plan(spec);
   }
 

@@ -18,7 +18,7 @@ class Quantize : public Command {
 
   absl::StatusOr<int> Run() override {
     QUANT_ASSIGN_OR_RETURN(const v1::JobSpec spec, recipe_.Build());
-    return job_.Run(model_, spec, recipe_.imatrix());
+    return job_.Run(model_, spec, recipe_.files());
   }
 
  private:

@@ -58,10 +58,8 @@ class Submit : public Command {
     }
     QUANT_ASSIGN_OR_RETURN(*request.mutable_spec()->mutable_source(),
                            ResolveSource(*client, model_));
-    if (!recipe_.imatrix().empty()) {
-      QUANT_ASSIGN_OR_RETURN(*request.mutable_spec()->mutable_imatrix(),
-                             ResolveFile(*client, recipe_.imatrix()));
-    }
+    QUANT_RETURN_IF_ERROR(
+        ResolveFiles(*client, recipe_.files(), *request.mutable_spec()));
     QUANT_ASSIGN_OR_RETURN(
         const v1::Job job,
         client->Submit(std::move(request), interrupt.token()));

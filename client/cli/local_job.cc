@@ -35,12 +35,6 @@ absl::Status CheckApart(const ModelReader& model, const std::string& output) {
   return absl::OkStatus();
 }
 
-double Fraction(const ProgressUpdate& update) {
-  if (update.bytes_total <= 0) return 1;
-  return static_cast<double>(update.bytes_done) /
-         static_cast<double>(update.bytes_total);
-}
-
 void PrintOutput(const std::string& path, const ExecutedOutput& output) {
   std::cout << Printable(path) << " (" << Printable(output.name) << ")\n";
   Table files({"  FILE", "BYTES", "SHA-256"});
@@ -69,13 +63,13 @@ void LocalJob::Add(CLI::App& app) {
 
 absl::StatusOr<int> LocalJob::Run(const std::string& model,
                                   const v1::JobSpec& spec,
-                                  const std::string& imatrix) {
+                                  const RecipeFiles& files) {
   model_ = model;
   while (output_.size() > 1 && output_.back() == '/') output_.pop_back();
   QUANT_ASSIGN_OR_RETURN(spec_, CanonicalSpec(spec));
   const int threads = threads_.Get();
   QUANT_ASSIGN_OR_RETURN(const LocalPlan local,
-                         PlanHere(model_, spec_, threads, imatrix));
+                         PlanHere(model_, spec_, threads, files));
   QUANT_RETURN_IF_ERROR(CheckApart(*local.model, output_));
   for (const std::string& note : local.plan.notes) {
     std::cerr << "quantctl: note: " << Printable(note) << "\n";
@@ -98,7 +92,7 @@ absl::StatusOr<ExecuteResult> LocalJob::Work(const LocalPlan& local,
   options.sync = !no_fsync_;
   options.progress = [&](const ProgressUpdate& update) {
     meter.Show(
-        update.stage, Fraction(update),
+        update.stage, update.fraction,
         absl::StrCat(FormatBytes(update.bytes_done), " of ",
                      FormatBytes(update.bytes_total), "  ", update.tensor));
   };
@@ -127,6 +121,9 @@ absl::StatusOr<int> LocalJob::Finish(const ExecuteResult& result) const {
   for (const ExecutedOutput& output : result.outputs) {
     job.add_artifacts(
         result.outputs.size() == 1 ? target : JoinPath(target, output.name));
+  }
+  for (const std::string& note : result.notes) {
+    std::cerr << "quantctl: " << Printable(note) << "\n";
   }
   Print(job, result);
   if (passed) return kExitOk;

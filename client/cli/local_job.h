@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "client/cli/local_work.h"
 #include "client/cli/output.h"
+#include "client/cli/recipe_flags.h"
 #include "core/pipeline/execute.h"
 #include "quant/v1/job.pb.h"
 
@@ -19,10 +20,9 @@ class LocalJob {
   // Where the result goes, and how the work is done and reported.
   void Add(CLI::App& app);
 
-  // Answers the exit code. An error means that no work was begun. `imatrix`: an
-  // importance matrix's file, or empty.
+  // Answers the exit code. An error means that no work was begun.
   absl::StatusOr<int> Run(const std::string& model, const v1::JobSpec& spec,
-                          const std::string& imatrix = "");
+                          const RecipeFiles& files = {});
 
  private:
   absl::StatusOr<ExecuteResult> Work(const LocalPlan& local, int threads) const;

@@ -26,10 +26,14 @@ int ThreadFlag::Get() const {
 
 absl::StatusOr<LocalPlan> PlanHere(const std::string& model,
                                    const v1::JobSpec& spec, int threads,
-                                   const std::string& imatrix) {
+                                   const RecipeFiles& files) {
   QUANT_ASSIGN_OR_RETURN(PlanRequest request, ToPlanRequest(spec, threads));
-  if (!imatrix.empty()) {
-    QUANT_RETURN_IF_ERROR(LoadImportance(imatrix, request));
+  if (!files.imatrix.empty()) {
+    QUANT_RETURN_IF_ERROR(LoadImportance(files.imatrix, request));
+  }
+  if (!files.calibration.empty()) {
+    QUANT_RETURN_IF_ERROR(
+        LoadCalibration(CalibrationOf(spec, files.calibration), request));
   }
   ThreadPool pool(NeedsPool(request) ? threads : 1);
   request.pool = &pool;

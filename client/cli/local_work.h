@@ -7,6 +7,7 @@
 
 #include "CLI/App.hpp"
 #include "absl/status/statusor.h"
+#include "client/cli/recipe_flags.h"
 #include "core/container/model_reader.h"
 #include "core/pipeline/plan.h"
 #include "quant/v1/job.pb.h"
@@ -29,10 +30,10 @@ struct LocalPlan {
 };
 
 // Opens the model and plans the spec's outputs. Reads headers only, and the
-// file `imatrix`, when it is not empty.
+// files beside the model.
 absl::StatusOr<LocalPlan> PlanHere(const std::string& model,
                                    const v1::JobSpec& spec, int threads,
-                                   const std::string& imatrix);
+                                   const RecipeFiles& files);
 
 }  // namespace quant::cli
 

@@ -63,7 +63,8 @@ void RecipeFlags::Add(CLI::App& app) {
   app.add_option("--search", search_,
                  "How long to search for scales of GGUF types: default or fast "
                  "[default]");
-  app.add_option("--imatrix", imatrix_,
+  AddCalibrationFlags(app);
+  app.add_option("--imatrix", files_.imatrix,
                  "How much inputs matter, for GGUF types: an importance matrix "
                  "of llama.cpp (submit: a local file, or server:PATH)");
   app.add_flag("--allow-requantize", allow_requantize_,
@@ -100,6 +101,32 @@ void RecipeFlags::Add(CLI::App& app) {
              "Condition on the result, e.g. 'min_sqnr_db>=18'; repeatable");
 }
 
+void RecipeFlags::AddCalibrationFlags(CLI::App& app) {
+  app.add_option("--calibration", files_.calibration,
+                 "Text for methods that look at one (gptq): token ids of this "
+                 "model, .npy of int32 or int64, one dimension (submit: a "
+                 "local file, or server:PATH)");
+  app.add_option("--calibration-sequences", calibration_sequences_,
+                 "How many sequences of it, from the first on [all]")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--sequence-length", sequence_length_,
+                 "Tokens of each [the model's context, at most 2048]")
+      ->check(CLI::PositiveNumber);
+  app.add_flag("--act-order", act_order_,
+               "gptq: columns by falling importance; loaders then need g_idx");
+  app.add_flag(
+      "--static-groups", static_groups_,
+      "gptq: with --act-order, groups of neighbouring columns, so that "
+      "loaders need no g_idx");
+  app.add_flag("--true-sequential", true_sequential_,
+               "gptq: weights of a block in the order of their use, each after "
+               "the ones before it; slower");
+  app.add_option("--damping", damping_,
+                 "gptq: added to the Hessian's diagonal, in parts of its mean "
+                 "[0.01]")
+      ->check(CLI::PositiveNumber);
+}
+
 absl::StatusOr<v1::JobSpec> RecipeFlags::Build() const {
   QUANT_ASSIGN_OR_RETURN(v1::JobSpec spec, FromFile());
   QUANT_RETURN_IF_ERROR(ApplySchemes(spec));
@@ -108,6 +135,10 @@ absl::StatusOr<v1::JobSpec> RecipeFlags::Build() const {
   }
   for (const std::string& text : gates_) {
     QUANT_ASSIGN_OR_RETURN(*spec.add_gates(), ParseGate(text));
+  }
+  if (!files_.calibration.empty()) {
+    spec.mutable_calibration()->set_sequences(calibration_sequences_);
+    spec.mutable_calibration()->set_sequence_length(sequence_length_);
   }
   return spec;
 }
@@ -177,9 +208,18 @@ absl::Status RecipeFlags::Override(v1::Recipe& recipe) const {
     if (!bytes.ok()) return Annotate(bytes.status(), "--max-shard-size");
     recipe.set_max_shard_bytes(*bytes);
   }
+  SetCalibrated(recipe);
   QUANT_RETURN_IF_ERROR(SetTarget(recipe));
   QUANT_RETURN_IF_ERROR(SetGranularity(recipe));
   return AddRules(recipe);
+}
+
+void RecipeFlags::SetCalibrated(v1::Recipe& recipe) const {
+  v1::CalibratedOptions& calibrated = *recipe.mutable_calibrated();
+  if (act_order_) calibrated.set_act_order(true);
+  if (static_groups_) calibrated.set_static_groups(true);
+  if (true_sequential_) calibrated.set_true_sequential(true);
+  if (damping_ > 0) calibrated.set_damping(damping_);
 }
 
 absl::Status RecipeFlags::SetTarget(v1::Recipe& recipe) const {

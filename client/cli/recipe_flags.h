@@ -12,6 +12,12 @@
 
 namespace quant::cli {
 
+// Arguments of --imatrix and --calibration.
+struct RecipeFiles {
+  std::string imatrix;
+  std::string calibration;
+};
+
 class RecipeFlags {
  public:
   void Add(CLI::App& app);
@@ -20,8 +26,9 @@ class RecipeFlags {
   // override every recipe of --recipe; several --scheme make several outputs
   // of a recipe. Names are not checked here, only shapes.
   absl::StatusOr<v1::JobSpec> Build() const;
-  // The argument of --imatrix: not part of a recipe.
-  const std::string& imatrix() const { return imatrix_; }
+  // Files beside the model, which are not part of a recipe: empty when not
+  // given.
+  const RecipeFiles& files() const { return files_; }
 
  private:
   absl::StatusOr<v1::JobSpec> FromFile() const;
@@ -29,7 +36,9 @@ class RecipeFlags {
   absl::Status Override(v1::Recipe& recipe) const;
   absl::Status SetTarget(v1::Recipe& recipe) const;
   absl::Status SetGranularity(v1::Recipe& recipe) const;
+  void SetCalibrated(v1::Recipe& recipe) const;
   absl::Status AddRules(v1::Recipe& recipe) const;
+  void AddCalibrationFlags(CLI::App& app);
 
   std::string recipe_file_;
   std::vector<std::string> schemes_;
@@ -42,7 +51,13 @@ class RecipeFlags {
   bool asymmetric_ = false;
   std::string scale_;
   std::string search_;
-  std::string imatrix_;
+  RecipeFiles files_;
+  int64_t calibration_sequences_ = 0;
+  int64_t sequence_length_ = 0;
+  bool act_order_ = false;
+  bool static_groups_ = false;
+  bool true_sequential_ = false;
+  double damping_ = 0;
   bool allow_requantize_ = false;
   bool keep_codes_ = false;
   std::vector<std::string> rules_;

@@ -66,9 +66,17 @@ absl::StatusOr<v1::Source> ResolveSource(Client& client,
   return Resolve(client, argument, Upload);
 }
 
-absl::StatusOr<v1::Source> ResolveFile(Client& client,
-                                       const std::string& argument) {
-  return Resolve(client, argument, UploadFile);
+absl::Status ResolveFiles(Client& client, const RecipeFiles& files,
+                          v1::JobSpec& spec) {
+  if (!files.imatrix.empty()) {
+    QUANT_ASSIGN_OR_RETURN(*spec.mutable_imatrix(),
+                           Resolve(client, files.imatrix, UploadFile));
+  }
+  if (!files.calibration.empty()) {
+    QUANT_ASSIGN_OR_RETURN(*spec.mutable_calibration()->mutable_source(),
+                           Resolve(client, files.calibration, UploadFile));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckNames(Client& client, const v1::JobSpec& spec) {

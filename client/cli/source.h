@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "client/cli/recipe_flags.h"
 #include "client/library/client.h"
 #include "quant/v1/job.pb.h"
 
@@ -18,9 +19,9 @@ bool IsServerPath(const std::string& argument);
 absl::StatusOr<v1::Source> ResolveSource(Client& client,
                                          const std::string& argument);
 
-// The same for one file: an importance matrix.
-absl::StatusOr<v1::Source> ResolveFile(Client& client,
-                                       const std::string& argument);
+// The same for the files beside the model; sets them in the spec.
+absl::Status ResolveFiles(Client& client, const RecipeFiles& files,
+                          v1::JobSpec& spec);
 
 // Checks the names in the spec against what the server can do, so that a typing
 // error shows before gigabytes are sent. The server checks all the rest.

@@ -120,12 +120,9 @@ class Dequantized final : public DenseFormat {
             PackedTile& out) const override {
     out.scratch.resize(1);
     out.scratch[0].resize(tile.rows * tile.cols * sizeof(float));
-    const int64_t row_bytes = codec.row_bytes(tile.cols);
-    for (int64_t r = 0; r < tile.rows; ++r) {
-      codec.DecodeRow(
-          tile.codes.data() + r * row_bytes, tile.cols,
-          codec.ScalesOfRow(tile, r, false),
-          reinterpret_cast<float*>(out.scratch[0].data()) + r * tile.cols);
+    float* out_row = reinterpret_cast<float*>(out.scratch[0].data());
+    for (int64_t r = 0; r < tile.rows; ++r, out_row += tile.cols) {
+      codec.DecodeTileRow(tile, r, out_row);
     }
     out.data = {absl::MakeConstSpan(out.scratch[0])};
   }

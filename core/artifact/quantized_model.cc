@@ -20,25 +20,6 @@ namespace {
 // Weights that are decoded at a time.
 constexpr int64_t kChunkElements = 1 << 19;
 
-// Floats of row `r` of a tile.
-void DecodeRow(const Codec& codec, const CodeTile& tile, int64_t r,
-               std::vector<float>& out) {
-  const uint8_t* codes = tile.codes.data() + r * codec.row_bytes(tile.cols);
-  RowScales scales = codec.ScalesOfRow(tile, r, false);
-  std::vector<float> per_column;
-  std::vector<int8_t> zeros;
-  if (!tile.column_groups.empty()) {
-    for (int32_t g : tile.column_groups) {
-      per_column.push_back(scales.scales[g]);
-      if (scales.zeros != nullptr) zeros.push_back(scales.zeros[g]);
-    }
-    scales = {.group = 1,
-              .scales = per_column.data(),
-              .zeros = scales.zeros ? zeros.data() : nullptr};
-  }
-  codec.DecodeRow(codes, tile.cols, scales, out.data());
-}
-
 // Copies what bytes [begin, begin + bytes.size()) have of [at, at +
 // out.size()).
 void CopyOverlap(absl::Span<const uint8_t> bytes, int64_t begin, int64_t at,
@@ -195,7 +176,7 @@ absl::Status QuantizedModel::Read(const TensorEntry& tensor, int64_t begin,
         std::min({chunk, RoundUp(needed, multiple), all - row});
     QUANT_RETURN_IF_ERROR(ReadCodes(model_, weight, row, rows, tile));
     for (int64_t r = 0; r < rows; ++r) {
-      DecodeRow(*weight.codec, tile, r, floats);
+      weight.codec->DecodeTileRow(tile, r, floats.data());
       CopyOverlap(
           absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(floats.data()),
                               row_bytes),

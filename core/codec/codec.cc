@@ -140,6 +140,24 @@ RowScales Codec::ScalesOfRow(const CodeTile& tile, int64_t row,
           .narrow = narrow};
 }
 
+void Codec::DecodeTileRow(const CodeTile& tile, int64_t row,
+                          float* out) const {
+  RowScales scales = ScalesOfRow(tile, row, false);
+  std::vector<float> per_column;
+  std::vector<int8_t> zeros;
+  if (!tile.column_groups.empty()) {
+    for (int32_t g : tile.column_groups) {
+      per_column.push_back(scales.scales[g]);
+      if (scales.zeros != nullptr) zeros.push_back(scales.zeros[g]);
+    }
+    scales = {.group = 1,
+              .scales = per_column.data(),
+              .zeros = scales.zeros ? zeros.data() : nullptr};
+  }
+  DecodeRow(tile.codes.data() + row * row_bytes(tile.cols), tile.cols, scales,
+            out);
+}
+
 absl::StatusOr<std::unique_ptr<Codec>> MakeCodec(const Scheme& scheme) {
   if (absl::Status status = CheckScheme(scheme); !status.ok()) return status;
   switch (scheme.type) {

@@ -63,8 +63,8 @@ struct CodeTile {
   // kNestedScales of them.
   std::vector<uint8_t> scale_codes;
   std::vector<float> nested_scales;
-  // Group of each column [I], where groups are not consecutive columns; only
-  // read from files, else empty.
+  // Group of each column [I], where groups are not consecutive columns; else
+  // empty.
   std::vector<int32_t> column_groups;
 };
 
@@ -133,6 +133,8 @@ class Codec {
 
   // The scales of row `row` of a tile.
   RowScales ScalesOfRow(const CodeTile& tile, int64_t row, bool narrow) const;
+  // The values of row `row` of a tile, whatever groups its columns belong to.
+  void DecodeTileRow(const CodeTile& tile, int64_t row, float* out) const;
 
  private:
   Scheme scheme_;

@@ -1,7 +1,8 @@
 // Importance matrices: how much each input column of a weight matters, as the
 // mean square of the activations that it met in a calibration run.
 //
-// Two forms are read. Source: the imatrix program of the llama.cpp project.
+// Two forms are read, the first is written. Source: the imatrix program of the
+// llama.cpp project.
 //
 //   GGUF: general.type "imatrix"; imatrix.datasets string[];
 //     imatrix.chunk_count u32; imatrix.chunk_size u32; per weight <name> two
@@ -56,6 +57,10 @@ struct Imatrix {
 // entries that repeat, lack their other half or have no values, and values that
 // are negative or not finite. RESOURCE_EXHAUSTED beyond kMaxImatrixBytes.
 absl::StatusOr<Imatrix> ReadImatrix(const std::string& path);
+
+// Writes the GGUF form, whole or not at all. The same matrix gives the same
+// bytes. INVALID_ARGUMENT for names that loaders would refuse.
+absl::Status WriteImatrix(const Imatrix& matrix, const std::string& path);
 
 }  // namespace quant
 

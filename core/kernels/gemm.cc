@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/checked_math.h"
 #include "oneapi/dnnl/dnnl.h"
 
@@ -26,9 +27,16 @@ void Gemm(const GemmArgs& args) {
   // The library divides work over as many threads as OpenMP gives the calling
   // thread; the setting belongs to that thread alone.
   if (omp_get_max_threads() != 1) omp_set_num_threads(1);
-  dnnl_sgemm('N', args.w_is_kn ? 'N' : 'T', args.m, args.n, args.k, args.alpha,
-             args.x, args.x_stride, args.w, args.w_stride, 0.0f, args.y,
-             args.y_stride);
+  dnnl_sgemm(args.x_is_km ? 'T' : 'N', args.w_is_kn ? 'N' : 'T', args.m, args.n,
+             args.k, args.alpha, args.x, args.x_stride, args.w, args.w_stride,
+             args.beta, args.y, args.y_stride);
+}
+
+std::string GemmIsa() {
+  const dnnl_version_t* version = dnnl_version();
+  return absl::StrCat("onednn ", version->major, ".", version->minor, ".",
+                      version->patch, " isa ",
+                      static_cast<int>(dnnl_get_effective_cpu_isa()));
 }
 
 void ParallelGemm(ThreadPool& pool, const GemmArgs& args) {
@@ -42,7 +50,7 @@ void ParallelGemm(ThreadPool& pool, const GemmArgs& args) {
       GemmArgs tile = args;
       tile.m = std::min(kTileRows, args.m - row);
       tile.n = std::min(kTileCols, args.n - col);
-      tile.x += row * args.x_stride;
+      tile.x += args.x_is_km ? row : row * args.x_stride;
       tile.w += args.w_is_kn ? col : col * args.w_stride;
       tile.y += row * args.y_stride + col;
       Gemm(tile);

@@ -126,4 +126,23 @@ void ReferenceEncodeHalfRow(HalfKind kind, const float* x, int64_t n,
   }
 }
 
+void ReferenceGptqBlock(const GptqBlock& block, const float* original,
+                        const float* w, float* deltas, int8_t* codes) {
+  for (int64_t r = 0; r < block.rows; ++r) {
+    for (int64_t i = 0; i < block.columns; ++i) {
+      const int64_t at = i * block.rows + r;
+      float v = w[at];
+      for (int64_t j = 0; j < i; ++j) {
+        v += block.s[i * block.s_stride + j] * deltas[j * block.rows + r];
+      }
+      const int64_t cell = block.groups[i] * block.rows + r;
+      const float q = std::clamp(
+          std::nearbyint(v / block.scales[cell]) + block.zeros[cell],
+          static_cast<float>(block.q_min), static_cast<float>(block.q_max));
+      deltas[at] = original[at] - (q - block.zeros[cell]) * block.scales[cell];
+      codes[at] = static_cast<int8_t>(q);
+    }
+  }
+}
+
 }  // namespace quant

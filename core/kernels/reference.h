@@ -8,6 +8,7 @@
 
 #include "core/kernels/cast_codes.h"
 #include "core/kernels/fp8_codes.h"
+#include "core/kernels/gptq_block.h"
 #include "core/kernels/hqq_step.h"
 #include "core/kernels/int_codes.h"
 #include "core/kernels/lane_sums.h"
@@ -26,6 +27,10 @@ void ReferenceDecodeIntRow(const IntRow& row, const int8_t* codes, float* out);
 
 // Twin of HqqStep.
 HqqSums ReferenceHqqStep(const HqqGroup& group, const float* x);
+
+// Twin of RunGptqBlock.
+void ReferenceGptqBlock(const GptqBlock& block, const float* original,
+                        const float* w, float* deltas, int8_t* codes);
 
 // Twin of EncodeFp8Row.
 void ReferenceEncodeFp8Row(const Fp8Row& row, const float* x, uint8_t* codes,

@@ -13,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "core/base/thread_pool.h"
 #include "core/codec/codec.h"
 #include "core/tensor/shape.h"
 
@@ -24,7 +25,39 @@ enum class ScaleRule {
 };
 
 // What must be known about a weight's inputs before it can be quantized.
-enum class Statistics { kNone };
+enum class Statistics {
+  kNone,
+  kHessian,  // of the squared error of outputs: 2 sum of x x^T
+};
+
+// The Hessian of all weights that have the same inputs.
+struct HessianView {
+  int64_t n = 0;                  // I
+  const float* values = nullptr;  // [I, I], of which the upper triangle counts
+};
+
+// How calibrated methods work.
+struct CalibratedOptions {
+  // Columns by falling importance instead of as they come.
+  bool act_order = false;
+  // Groups stay those of consecutive columns, with scales from the weights as
+  // they were.
+  bool static_groups = false;
+  // What is added to the Hessian's diagonal, in parts of its mean.
+  double damping = 0.01;
+
+  bool operator==(const CalibratedOptions&) const = default;
+};
+
+// What a method made of statistics, once for all weights with these inputs.
+class Preparation {
+ public:
+  virtual ~Preparation() = default;
+
+  int64_t dead_columns = 0;  // whose input was always 0
+  double damping = 0;        // that it took
+  bool usable = true;        // false: weights are rounded to nearest
+};
 
 // Sums over one tile or, combined in tile order, over one tensor.
 struct ErrorSums {
@@ -65,6 +98,9 @@ struct MethodOptions {
   // `matrix_rows` consecutive rows (stacked experts); null: equally.
   const float* importance = nullptr;
   int64_t matrix_rows = 0;
+  // Of methods with statistics; null: nothing is known about the inputs.
+  const Preparation* preparation = nullptr;
+  CalibratedOptions calibrated = {};
 
   // That of row `row` of a tensor with rows of `cols`.
   const float* ImportanceOf(int64_t row, int64_t cols) const {
@@ -76,7 +112,10 @@ struct MethodOptions {
 struct MethodScratch {
   std::vector<uint8_t> codes;
   std::vector<float> lo, hi;
-  std::vector<ScaleZero> candidates;
+  // Of methods with statistics.
+  std::vector<float> columns;  // of a tile, next to each other
+  std::vector<float> block;
+  std::vector<float> open;
 };
 
 class QuantMethod {
@@ -86,6 +125,16 @@ class QuantMethod {
   virtual Statistics Needs() const = 0;
   // INVALID_ARGUMENT UNSUPPORTED when the method can't do this.
   virtual absl::Status Check(const Scheme& scheme) const = 0;
+
+  // Of methods with statistics.
+  virtual std::unique_ptr<Preparation> Prepare(
+      ThreadPool& pool, const CalibratedOptions& options,
+      const HessianView& hessian) const {
+    return nullptr;
+  }
+  // Bytes of a preparation, and of one worker's scratch for `rows` rows.
+  virtual int64_t PreparationBytes(int64_t cols) const { return 0; }
+  virtual int64_t ScratchBytes(int64_t rows, int64_t cols) const { return 0; }
 
   // Passes over the whole tensor before Quantize: 0, 1 or 2.
   virtual int ReducePasses(const Codec& codec,

@@ -2,10 +2,7 @@
 //
 // Scale rules, per cell (the elements that share a scale):
 //   minmax  the scale that covers [min, max]
-//   mse     of kRatios shrunk or stretched ranges [p min, p max], the one with
-//           the least sum of (x_hat - x)^2; p = 1 is tried first and kept on
-//           ties, so the result is never worse than minmax. Errors are measured
-//           with the stored (rounded) scale.
+//   mse     the range with the least squared error: scale_search.h
 //
 // Codecs that choose the scales of their blocks (GGUF types) search by
 // themselves, by MethodOptions::search; the scale rule does not concern them.
@@ -14,36 +11,14 @@
 // scale per tensor) everything; the last needs passes over the tensor first.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "core/kernels/convert.h"
 #include "core/kernels/narrow_rows.h"
 #include "core/method/method.h"
+#include "core/method/scale_search.h"
 
 namespace quant {
 namespace {
-
-// Ranges tried by mse. Low-bit symmetric grids are lopsided (-2..1 for 2 bits),
-// so their best range can be far below and slightly above the full one. The
-// step of 2 % was chosen because halving it changed the squared error of normal
-// and Laplace weights by less than 0.1 %.
-constexpr int kRatios = 36;
-double RatioOf(int candidate) {
-  if (candidate == 0) return 1.0;
-  // 1.10, 1.08, 1.06, 1.04, 1.02, 0.98, 0.96, ... 0.40
-  const double ratio = 1.12 - 0.02 * candidate;
-  return candidate <= 5 ? ratio : ratio - 0.02;
-}
-
-double NoiseOf(const LaneSums& sums) { return CombineLanes(sums.noise); }
-
-// A rectangle of a tile.
-struct Cell {
-  const float* x;
-  int64_t rows;
-  int64_t cols;
-  int64_t stride;  // elements between rows
-};
 
 class Rtn final : public QuantMethod {
  public:
@@ -65,7 +40,6 @@ class Rtn final : public QuantMethod {
                      const TensorStats& before,
                      MethodScratch& scratch) const override {
     TensorStats stats;
-    const Cell all{.x = x, .rows = 1, .cols = rows * cols, .stride = 0};
     if (pass == 0) {
       GroupRanges(x, rows * cols, rows * cols, &stats.lo, &stats.hi);
       if (codec.scheme().scales == ScaleKind::kNested) {
@@ -73,11 +47,12 @@ class Rtn final : public QuantMethod {
       }
       return stats;
     }
-    stats.candidate_noise.resize(kRatios);
-    for (int i = 0; i < kRatios; ++i) {
+    const Cell all{.x = x, .rows = 1, .cols = rows * cols};
+    stats.candidate_noise.resize(kScaleCandidates);
+    for (int i = 0; i < kScaleCandidates; ++i) {
       stats.candidate_noise[i] = CellNoise(
-          codec, options, all,
-          Candidate(codec, options.scale_type, before.lo, before.hi, i),
+          codec, options.narrow, all,
+          ScaleCandidate(codec, options.scale_type, before.lo, before.hi, i),
           scratch);
     }
     return stats;
@@ -92,8 +67,8 @@ class Rtn final : public QuantMethod {
       tensor.scale_count += tile.scale_count;
       return;
     }
-    tensor.candidate_noise.resize(kRatios);
-    for (int i = 0; i < kRatios; ++i) {
+    tensor.candidate_noise.resize(kScaleCandidates);
+    for (int i = 0; i < kScaleCandidates; ++i) {
       tensor.candidate_noise[i] += tile.candidate_noise[i];
     }
   }
@@ -181,58 +156,13 @@ class Rtn final : public QuantMethod {
                      out.zeros.empty() ? nullptr : out.zeros.data() + first);
   }
 
-  static ScaleZero Candidate(const Codec& codec, ScaleType type, float lo,
-                             float hi, int candidate) {
-    const float ratio = static_cast<float>(RatioOf(candidate));
-    return codec.FromRange(Finite(lo * ratio), Finite(hi * ratio), type);
-  }
-
-  static float Finite(float value) {
-    constexpr float kLargest = std::numeric_limits<float>::max();
-    return std::clamp(value, -kLargest, kLargest);
-  }
-
-  static double CellNoise(const Codec& codec, const MethodOptions& options,
-                          const Cell& cell, ScaleZero candidate,
-                          MethodScratch& scratch) {
-    scratch.codes.resize(std::max<size_t>(scratch.codes.size(), cell.cols));
-    const RowScales scales{
-        .group = cell.cols,
-        .scales = &candidate.scale,
-        .zeros = codec.has_zeros() ? &candidate.zero : nullptr,
-        .narrow = options.narrow};
-    LaneSums sums;
-    for (int64_t r = 0; r < cell.rows; ++r) {
-      codec.EncodeRow(cell.x + r * cell.stride, cell.cols, scales,
-                      scratch.codes.data(), sums);
-    }
-    return NoiseOf(sums);
-  }
-
-  static ScaleZero BestOf(const Codec& codec, const MethodOptions& options,
-                          ScaleType type, const Cell& cell, float lo, float hi,
-                          MethodScratch& scratch) {
-    ScaleZero best = codec.FromRange(lo, hi, type);
-    if (lo == 0 && hi == 0) return best;
-    double least = CellNoise(codec, options, cell, best, scratch);
-    for (int i = 1; i < kRatios; ++i) {
-      const ScaleZero candidate = Candidate(codec, type, lo, hi, i);
-      const double noise = CellNoise(codec, options, cell, candidate, scratch);
-      if (noise < least) {
-        least = noise;
-        best = candidate;
-      }
-    }
-    return best;
-  }
-
   static ScaleZero TensorScale(const Codec& codec, const MethodOptions& options,
                                const TensorStats& stats) {
     int best = 0;
     for (int i = 1; i < static_cast<int>(stats.candidate_noise.size()); ++i) {
       if (stats.candidate_noise[i] < stats.candidate_noise[best]) best = i;
     }
-    return Candidate(codec, options.scale_type, stats.lo, stats.hi, best);
+    return ScaleCandidate(codec, options.scale_type, stats.lo, stats.hi, best);
   }
 
   static void ChooseScales(const Codec& codec, const MethodOptions& options,
@@ -266,10 +196,11 @@ class Rtn final : public QuantMethod {
         const Cell cell{.x = x + first * cols + gc * group,
                         .rows = count,
                         .cols = std::min(group, cols - gc * group),
-                        .stride = cols};
+                        .stride = cols,
+                        .lo = scratch.lo[gc],
+                        .hi = scratch.hi[gc]};
         set(gr * grid_cols + gc,
-            BestOf(codec, options, type, cell, scratch.lo[gc], scratch.hi[gc],
-                   scratch));
+            BestScale(codec, options.narrow, type, cell, scratch));
       }
     }
   }

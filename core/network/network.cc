@@ -15,40 +15,6 @@ namespace {
 constexpr int64_t kBatchRows = 2048;
 constexpr char kEmbedding[] = "model.embed_tokens.weight";
 
-struct Ropes {
-  RopeTable full;
-  RopeTable sliding;
-
-  Ropes(const NetworkConfig& config, int64_t positions)
-      : full(MakeRopeTable(config.rope, positions)) {
-    const auto slides = [](const LayerConfig& layer) { return layer.sliding; };
-    if (std::any_of(config.layers.begin(), config.layers.end(), slides)) {
-      sliding = MakeRopeTable(config.sliding_rope, positions);
-    }
-  }
-};
-
-// One block over all sequences.
-absl::Status RunLayer(const Block& block, BlockRun run,
-                      const Sequences& sequences, const RunOptions& options,
-                      HiddenStates& states) {
-  const int64_t batch = SequencesPerBatch(sequences.length);
-  std::vector<float> rows;
-  for (int64_t s = 0; s < sequences.count(); s += batch) {
-    if (options.stop.stop_requested()) {
-      return absl::CancelledError("evaluation: stopped");
-    }
-    run.sequences = std::min(batch, sequences.count() - s);
-    const int64_t first = s * sequences.length;
-    const int64_t count = run.sequences * sequences.length;
-    rows.resize(count * run.config->hidden);
-    QUANT_RETURN_IF_ERROR(states.Load(first, count, rows.data()));
-    RunBlock(block, run, rows.data());
-    QUANT_RETURN_IF_ERROR(states.Store(first, count, rows.data()));
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 int64_t SequencesPerBatch(int64_t length) {
@@ -98,22 +64,74 @@ absl::StatusOr<HiddenStates> Network::Run(const Sequences& sequences,
                                           const RunOptions& options) const {
   QUANT_RETURN_IF_ERROR(CheckSequences(sequences));
   QUANT_ASSIGN_OR_RETURN(HiddenStates states, Embed(sequences, options.spill));
-  const Ropes ropes(config_, sequences.length);
-  const int64_t count = static_cast<int64_t>(config_.layers.size());
-  for (int64_t i = 0; i < count; ++i) {
-    QUANT_ASSIGN_OR_RETURN(const Block block, LoadBlock(loader_, config_, i));
-    BlockRun run;
-    run.pool = options.pool;
-    run.config = &config_;
-    run.layer = config_.layers[i];
-    run.rope = run.layer.sliding ? &ropes.sliding : &ropes.full;
-    run.positions = sequences.length;
-    QUANT_RETURN_IF_ERROR(RunLayer(block, run, sequences, options, states));
+  const BlockPasses passes(*this, sequences, options);
+  for (int64_t i = 0; i < passes.count(); ++i) {
+    QUANT_ASSIGN_OR_RETURN(const Block block, passes.Load(i));
+    QUANT_RETURN_IF_ERROR(passes.Advance(block, i, {}, states));
     if (options.progress) {
-      options.progress(static_cast<double>(i + 1) / static_cast<double>(count));
+      options.progress(static_cast<double>(i + 1) /
+                       static_cast<double>(passes.count()));
     }
   }
   return states;
+}
+
+BlockPasses::BlockPasses(const Network& network, const Sequences& sequences,
+                         const RunOptions& options)
+    : network_(network),
+      sequences_(sequences),
+      options_(options),
+      rope_(MakeRopeTable(network.config().rope, sequences.length)) {
+  const std::vector<LayerConfig>& layers = network.config().layers;
+  const auto slides = [](const LayerConfig& layer) { return layer.sliding; };
+  if (std::any_of(layers.begin(), layers.end(), slides)) {
+    sliding_rope_ =
+        MakeRopeTable(network.config().sliding_rope, sequences.length);
+  }
+}
+
+absl::StatusOr<Block> BlockPasses::Load(int64_t layer) const {
+  return LoadBlock(network_.loader(), network_.config(), layer);
+}
+
+absl::Status BlockPasses::Observe(const Block& block, int64_t layer,
+                                  const LinearObserver& observer,
+                                  HiddenStates& states) const {
+  return Run(block, layer, observer, /*store=*/false, states);
+}
+
+absl::Status BlockPasses::Advance(const Block& block, int64_t layer,
+                                  const LinearObserver& observer,
+                                  HiddenStates& states) const {
+  return Run(block, layer, observer, /*store=*/true, states);
+}
+
+absl::Status BlockPasses::Run(const Block& block, int64_t layer,
+                              const LinearObserver& observer, bool store,
+                              HiddenStates& states) const {
+  BlockRun run;
+  run.pool = options_.pool;
+  run.config = &network_.config();
+  run.layer = run.config->layers[layer];
+  run.rope = run.layer.sliding ? &sliding_rope_ : &rope_;
+  run.positions = sequences_.length;
+  run.observer = observer;
+  const int64_t batch = SequencesPerBatch(sequences_.length);
+  std::vector<float> rows;
+  for (int64_t s = 0; s < sequences_.count(); s += batch) {
+    if (options_.stop.stop_requested()) {
+      return absl::CancelledError("stopped between sequences");
+    }
+    run.sequences = std::min(batch, sequences_.count() - s);
+    const int64_t first = s * sequences_.length;
+    const int64_t count = run.sequences * sequences_.length;
+    rows.resize(count * run.config->hidden);
+    QUANT_RETURN_IF_ERROR(states.Load(first, count, rows.data()));
+    RunBlock(block, run, rows.data());
+    if (!store) continue;
+    QUANT_RETURN_IF_ERROR(states.Store(first, count, rows.data()));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Head> Head::Load(const Network& network) {

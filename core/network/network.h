@@ -2,6 +2,7 @@
 // weights are in memory at a time, and the hidden states of all sequences.
 //
 //   Network::Open -> Run (embeddings, then every block) -> Head, Logits
+//   Network::Open -> Embed -> BlockPasses, block by block, as often as wanted
 //
 // Results are the same bits at any number of threads, on one kind of CPU.
 //
@@ -67,6 +68,40 @@ class Network {
 
   NetworkConfig config_;
   WeightLoader loader_;
+};
+
+// Blocks over all sequences. What it is given outlives it.
+class BlockPasses {
+ public:
+  BlockPasses(const Network& network, const Sequences& sequences,
+              const RunOptions& options);
+
+  int64_t count() const {
+    return static_cast<int64_t>(network_.config().layers.size());
+  }
+  absl::StatusOr<Block> Load(int64_t layer) const;
+
+  // Shows the inputs of the block's Linears to `observer`; states stay as they
+  // are. CANCELLED when stopped, here and below.
+  absl::Status Observe(const Block& block, int64_t layer,
+                       const LinearObserver& observer,
+                       HiddenStates& states) const;
+  // Replaces the states by what the block makes of them. `observer` may be
+  // empty.
+  absl::Status Advance(const Block& block, int64_t layer,
+                       const LinearObserver& observer,
+                       HiddenStates& states) const;
+
+ private:
+  absl::Status Run(const Block& block, int64_t layer,
+                   const LinearObserver& observer, bool store,
+                   HiddenStates& states) const;
+
+  const Network& network_;
+  const Sequences sequences_;
+  const RunOptions& options_;
+  RopeTable rope_;
+  RopeTable sliding_rope_;
 };
 
 // The final norm and the head, in memory.

@@ -7,6 +7,7 @@
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
+#include "core/pipeline/calibrated_stage.h"
 #include "core/pipeline/finish.h"
 #include "core/pipeline/journal.h"
 #include "core/pipeline/output_file.h"
@@ -15,12 +16,28 @@
 namespace quant {
 namespace {
 
-// Work directory: lock, journal, outputs/<name>/<files of the artifact>.
+// Of the time of a job with calibrated methods, for its progress.
+constexpr double kCalibrationShare = 0.9;
+
+// Work directory: lock, journal, calibrated/<name>/<blocks>,
+// outputs/<name>/<files of the artifact>.
 class Execution {
  public:
   Execution(const ModelReader& model, const Plan& plan,
             const ExecuteOptions& options)
-      : model_(ViewedModel(model, plan)), plan_(plan), options_(options) {}
+      : model_(ViewedModel(model, plan)), plan_(plan), options_(options) {
+    if (!options.progress) return;
+    options_.progress =
+        [this, report = options.progress](const ProgressUpdate& update) {
+          const double part = update.bytes_total <= 0
+                                  ? 1
+                                  : static_cast<double>(update.bytes_done) /
+                                        static_cast<double>(update.bytes_total);
+          ProgressUpdate whole = update;
+          whole.fraction = stage_begin_ + (stage_end_ - stage_begin_) * part;
+          report(whole);
+        };
+  }
 
   absl::StatusOr<ExecuteResult> Run() {
     QUANT_RETURN_IF_ERROR(MakeDirectories(options_.work_dir));
@@ -33,6 +50,8 @@ class Execution {
                                          plan_.fingerprint, &fresh));
     if (fresh) {
       QUANT_RETURN_IF_ERROR(RemoveTree(JoinPath(options_.work_dir, "outputs")));
+      QUANT_RETURN_IF_ERROR(
+          RemoveTree(JoinPath(options_.work_dir, "calibrated")));
     }
     QUANT_RETURN_IF_ERROR(OpenFiles());
     return RunStages(journal);
@@ -65,8 +84,9 @@ class Execution {
 
   absl::StatusOr<ExecuteResult> RunStages(Journal& journal) {
     ExecuteResult result;
-    TensorRunner runner(model_, plan_, options_, journal, files_);
     StartClock();
+    QUANT_RETURN_IF_ERROR(Calibrate(journal, result));
+    TensorRunner runner(model_, plan_, options_, journal, files_, calibrated_);
     QUANT_RETURN_IF_ERROR(runner.VerifyResumed());
     result.stage_seconds["VERIFYING"] = StopClock();
     QUANT_RETURN_IF_ERROR(runner.Run());
@@ -83,11 +103,51 @@ class Execution {
           ExecutedOutput output,
           FinishOutput(model_, plan_, static_cast<int>(i), directory, journal,
                        files_[i], source_sha256, options_.sync));
+      AddCalibration(static_cast<int>(i), output);
       result.outputs.push_back(std::move(output));
       if (options_.sync) QUANT_RETURN_IF_ERROR(SyncDirectory(directory));
     }
     result.stage_seconds["FINISHING"] = StopClock();
     return result;
+  }
+
+  // The codes of calibrated methods, which the tiles then take.
+  absl::Status Calibrate(Journal& journal, ExecuteResult& result) {
+    const size_t count = plan_.outputs.size();
+    summaries_.resize(count);
+    for (size_t i = 0; i < count; ++i) {
+      const std::string& name = plan_.outputs[i].request.name;
+      auto codes = std::make_unique<CalibratedCodes>(
+          JoinPath(JoinPath(options_.work_dir, "calibrated"), name), model_,
+          plan_, static_cast<int>(i));
+      if (codes->layers() == 0) {
+        calibrated_.push_back(nullptr);
+        continue;
+      }
+      stage_begin_ = kCalibrationShare * static_cast<double>(i) / count;
+      stage_end_ = kCalibrationShare * static_cast<double>(i + 1) / count;
+      // From here on what lies in the work directory belongs to this plan.
+      QUANT_RETURN_IF_ERROR(journal.Claim());
+      QUANT_ASSIGN_OR_RETURN(
+          summaries_[i], RunCalibratedStage(model_, plan_, static_cast<int>(i),
+                                            options_, *codes));
+      result.notes.insert(result.notes.end(), summaries_[i].notes.begin(),
+                          summaries_[i].notes.end());
+      calibrated_.push_back(std::move(codes));
+      result.stage_seconds["CALIBRATING"] += StopClock();
+    }
+    stage_begin_ = result.stage_seconds.empty() ? 0 : kCalibrationShare;
+    stage_end_ = 1;
+    return absl::OkStatus();
+  }
+
+  void AddCalibration(int index, ExecutedOutput& output) const {
+    if (calibrated_[index] == nullptr) return;
+    const CalibrationSummary& summary = summaries_[index];
+    output.metrics["calibrated_tensors"] = static_cast<double>(summary.tensors);
+    output.metrics["calibration_fallbacks"] =
+        static_cast<double>(summary.rounded);
+    output.metrics["dead_columns"] = static_cast<double>(summary.dead_columns);
   }
 
   absl::StatusOr<std::vector<std::string>> SourceDigests() const {
@@ -130,8 +190,13 @@ class Execution {
 
   const ModelReader& model_;
   const Plan& plan_;
-  const ExecuteOptions& options_;
+  ExecuteOptions options_;
+  // The part of the progress that the present stage has.
+  double stage_begin_ = 0;
+  double stage_end_ = 1;
   std::vector<OutputFiles> files_;
+  CalibratedOutputs calibrated_;
+  std::vector<CalibrationSummary> summaries_;
   std::chrono::steady_clock::time_point started_;
 };
 

@@ -18,11 +18,12 @@
 namespace quant {
 
 struct ProgressUpdate {
-  std::string stage;  // "QUANTIZING", "FINISHING"
+  std::string stage;  // "CALIBRATING", "QUANTIZING", "FINISHING"
   int64_t tensors_done = 0;
   int64_t tensors_total = 0;
-  int64_t bytes_done = 0;  // source bytes
+  int64_t bytes_done = 0;  // source bytes, in this stage
   int64_t bytes_total = 0;
+  double fraction = 0;  // of all stages, 0..1; never falls
   std::string tensor;
   int64_t tensors_resumed = 0;
   int64_t tensors_redone = 0;
@@ -38,8 +39,8 @@ struct ExecuteOptions {
   // Called from worker threads, one at a time, at most every 100 ms and at the
   // end of each stage.
   std::function<void(const ProgressUpdate&)> progress;
-  // Called after a journal line was written.
-  std::function<void(int64_t tensors_done)> journal;
+  // Called after work was made durable: a tensor, or a block's codes.
+  std::function<void(int64_t done)> journal;
   bool sync = true;  // fsync outputs before answering
 };
 
@@ -55,7 +56,9 @@ struct ExecutedOutput {
   std::vector<ResultFile> files;  // sorted by path
   // "size_bytes", "bits_per_weight", "min_sqnr_db", "sqnr_db",
   // "quantized_tensors", "overflow_count", "underflow_count",
-  // "nonfinite_zeroed". SQNRs are absent when nothing was lossy.
+  // "nonfinite_zeroed"; of calibrated methods also "calibrated_tensors",
+  // "calibration_fallbacks" and "dead_columns". SQNRs are absent when nothing
+  // was lossy.
   std::map<std::string, double> metrics;
 };
 
@@ -65,6 +68,8 @@ struct ExecuteResult {
   int64_t tensors_resumed = 0;  // taken over from earlier work
   int64_t tensors_redone = 0;   // begun earlier, not finished, done again
   std::map<std::string, double> stage_seconds;
+  // What calibration could not do as hoped, for people.
+  std::vector<std::string> notes;
 };
 
 // DATA_LOSS for broken sources, FAILED_PRECONDITION NONFINITE_WEIGHTS naming

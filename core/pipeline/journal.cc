@@ -133,6 +133,13 @@ absl::Status Journal::Append(const std::string& line) {
   return absl::OkStatus();
 }
 
+absl::Status Journal::Claim() {
+  if (header_.empty()) return absl::OkStatus();
+  QUANT_RETURN_IF_ERROR(file_.Append(header_));
+  header_.clear();
+  return absl::OkStatus();
+}
+
 absl::Status Journal::Begin(int tensor) {
   ++begun_[tensor];
   return Append(absl::StrCat("begin ", tensor));

@@ -49,6 +49,9 @@ class Journal {
   // Forgets a tensor whose bytes turned out to be wrong.
   void Forget(int tensor) { done_.erase(tensor); }
 
+  // Makes sure that the work directory counts as this work's: before anything
+  // else than tensors is put there.
+  absl::Status Claim();
   absl::Status Begin(int tensor);
   absl::Status Done(int tensor, const DoneTensor& record);
 

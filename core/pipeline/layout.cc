@@ -26,6 +26,13 @@ Manifest PlannedManifest(const ModelReader& model, const OutputPlan& plan) {
                                 .header_digest = "",
                                 .sha256 = importance.sha256});
   }
+  if (plan.request.calibration != nullptr) {
+    const Calibration& calibration = *plan.request.calibration;
+    manifest.sources.push_back({.name = calibration.file_name,
+                                .size_bytes = calibration.size_bytes,
+                                .header_digest = "",
+                                .sha256 = calibration.sha256});
+  }
   const auto add = [&](const std::string& path, int64_t size) {
     manifest.files.push_back(
         {.path = path, .size_bytes = size, .sha256 = unknown});

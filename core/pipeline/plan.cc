@@ -12,8 +12,11 @@
 #include "core/base/limits.h"
 #include "core/base/status_macros.h"
 #include "core/base/version.h"
+#include "core/kernels/gemm.h"
 #include "core/pipeline/allocate.h"
 #include "core/pipeline/buffer_pool.h"
+#include "core/pipeline/calibrated_codes.h"
+#include "core/pipeline/calibrated_stage.h"
 #include "core/pipeline/carry.h"
 #include "core/pipeline/decide.h"
 #include "core/pipeline/layout.h"
@@ -30,6 +33,8 @@ constexpr int64_t kBaseMemoryBytes = 64 << 20;
 constexpr int64_t kHashBufferBytes = 1 << 20;
 // Work directory: journal, lock, directories.
 constexpr int64_t kWorkDirOverheadBytes = 16 << 20;
+// Of the mean of the Hessian's diagonal: beyond this, nothing is left of it.
+constexpr double kMaxDamping = 1000;
 
 // Why the model counts as quantized already; empty when it does not.
 std::string WhyQuantized(const ModelReader& model, const ModelConfig& config) {
@@ -98,6 +103,34 @@ absl::Status CheckTakesCodes(const OutputRequest& output,
       field + "format");
 }
 
+// Groups are of columns in another order than the weight's.
+Scheme WithGroups(const OutputRequest& request, Scheme scheme) {
+  scheme.act_order = request.calibrated.act_order &&
+                     !request.calibrated.static_groups &&
+                     scheme.granularity == Granularity::kGroup;
+  return scheme;
+}
+
+absl::Status CheckCalibration(const OutputRequest& output,
+                              const QuantMethod& method,
+                              const std::string& field) {
+  if (method.Needs() == Statistics::kNone) return absl::OkStatus();
+  if (output.calibration == nullptr) {
+    return MakeError(
+        absl::StatusCode::kInvalidArgument, Reason::kInvalidSpec,
+        absl::StrCat("method \"", output.method,
+                     "\": needs calibration text (--calibration FILE); the "
+                     "nearest that needs none is \"rtn\""),
+        "calibration");
+  }
+  const double damping = output.calibrated.damping;
+  if (damping > 0 && damping <= kMaxDamping) return absl::OkStatus();
+  return InvalidSpec(
+      absl::StrCat("a damping of ", damping, "; more than 0 and at most ",
+                   kMaxDamping, " are allowed"),
+      field + "damping");
+}
+
 absl::Status CheckRequest(const PlanRequest& request) {
   if (request.outputs.empty()) return InvalidSpec("no outputs", "outputs");
   for (size_t i = 0; i < request.outputs.size(); ++i) {
@@ -111,10 +144,14 @@ absl::Status CheckRequest(const PlanRequest& request) {
       const auto method = FindMethod(output.method);
       if (!method.ok()) return method.status();
       QUANT_RETURN_IF_ERROR((*method)->Check(scheme));
+      QUANT_RETURN_IF_ERROR(CheckCalibration(output, **method, field));
       const auto format = FindFormat(output.format);
       if (!format.ok()) return format.status();
-      QUANT_RETURN_IF_ERROR((*format)->CheckScheme(scheme));
-      return Annotate(loader->CheckScheme(scheme), "", at);
+      const Scheme stored = (*method)->Needs() == Statistics::kNone
+                                ? scheme
+                                : WithGroups(output, scheme);
+      QUANT_RETURN_IF_ERROR((*format)->CheckScheme(stored));
+      return Annotate(loader->CheckScheme(stored), "", at);
     };
     if (output.keep_codes) {
       QUANT_RETURN_IF_ERROR(CheckTakesCodes(output, field));
@@ -224,8 +261,11 @@ class OutputPlanner {
                       .outputs = {},
                       .measured_with = {}};
     if (decision.quantized) {
-      if (codes_ == nullptr) tensor.method = plan.request.method;
-      QUANT_ASSIGN_OR_RETURN(const auto codec, MakeCodec(decision.scheme));
+      if (codes_ == nullptr) {
+        tensor.method = plan.request.method;
+        QUANT_RETURN_IF_ERROR(SetCalibrated(index, plan.request, tensor));
+      }
+      QUANT_ASSIGN_OR_RETURN(const auto codec, MakeCodec(tensor.scheme));
       tensor.outputs = format_->Outputs(*codec, source);
       if (plan.request.importance != nullptr && codec->chooses_scales()) {
         const auto& entries = plan.request.importance->matrix.entries;
@@ -246,6 +286,24 @@ class OutputPlanner {
       tensor.output_bytes += output.bytes;
     }
     plan.tensors.push_back(std::move(tensor));
+    return absl::OkStatus();
+  }
+
+  // Whether the calibrated stage chooses the codes: it sees the inputs of the
+  // blocks' Linears.
+  absl::Status SetCalibrated(int index, const OutputRequest& request,
+                             TensorPlan& tensor) const {
+    QUANT_ASSIGN_OR_RETURN(const QuantMethod* method,
+                           FindMethod(request.method));
+    if (method->Needs() == Statistics::kNone) return absl::OkStatus();
+    tensor.calibrated = roles_[index].module_class == ModuleClass::kLinear &&
+                        model_.tensors()[index].shape.size() == 2 &&
+                        LayerOf(roles_[index].module) >= 0;
+    if (tensor.calibrated) {
+      tensor.scheme = WithGroups(request, tensor.scheme);
+    } else {
+      tensor.reason += "; rounded to nearest: its inputs are not calibrated";
+    }
     return absl::OkStatus();
   }
 
@@ -365,6 +423,12 @@ void Reorder(const std::vector<int>& order, OutputPlan& plan) {
   plan.tensors = std::move(tensors);
 }
 
+bool HasCalibrated(const OutputPlan& output) {
+  return std::any_of(
+      output.tensors.begin(), output.tensors.end(),
+      [](const TensorPlan& tensor) { return tensor.calibrated; });
+}
+
 std::string Fingerprint(const ModelReader& model, const Plan& plan) {
   std::string text = absl::StrCat("quantd ", kVersion, "\n");
   for (const WeightFile& file : model.files()) {
@@ -378,6 +442,12 @@ std::string Fingerprint(const ModelReader& model, const Plan& plan) {
                     " ", output.total_bytes, "\n");
     if (output.request.importance != nullptr) {
       absl::StrAppend(&text, output.request.importance->sha256, "\n");
+    }
+    if (HasCalibrated(output)) {
+      const Calibration& calibration = *output.request.calibration;
+      absl::StrAppend(&text, calibration.sha256, " ",
+                      calibration.sequence_length, " ",
+                      calibration.max_sequences, " ", GemmIsa(), "\n");
     }
     if (output.request.target) {
       for (const TensorPlan& tensor : output.tensors) {
@@ -414,11 +484,19 @@ absl::Status AddBounds(const ModelReader& model, int threads, Plan& plan) {
       plan.memory_bound_bytes += AllocationBytes(names);
   }
   plan.disk_bound_bytes = kWorkDirOverheadBytes;
-  for (const OutputPlan& output : plan.outputs) {
-    plan.disk_bound_bytes += output.total_bytes;
-    for (const TextFile& text : output.layout.texts) {
+  for (size_t i = 0; i < plan.outputs.size(); ++i) {
+    plan.disk_bound_bytes += plan.outputs[i].total_bytes;
+    for (const TextFile& text : plan.outputs[i].layout.texts) {
       plan.memory_bound_bytes += 2 * static_cast<int64_t>(text.text.size());
     }
+    if (!HasCalibrated(plan.outputs[i])) continue;
+    QUANT_ASSIGN_OR_RETURN(
+        const CalibratedBounds bounds,
+        BoundsOfCalibratedStage(model, plan, static_cast<int>(i), threads));
+    plan.disk_bound_bytes += bounds.disk_bytes;
+    plan.memory_bound_bytes = std::max(
+        plan.memory_bound_bytes,
+        kBaseMemoryBytes + names * (1 + 2 * outputs) + bounds.memory_bytes);
   }
   return absl::OkStatus();
 }

@@ -30,6 +30,7 @@ struct TensorPlan {
   bool quantized = false;  // false: copied as it is
   Scheme scheme;           // when quantized
   std::string method;      // when quantized
+  bool calibrated = false;  // codes come from the calibrated stage
   std::string reason;      // never empty
   int64_t output_bytes = 0;
   std::vector<OutputTensor> outputs;  // placed: file and offset are set

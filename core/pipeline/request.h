@@ -11,6 +11,7 @@
 
 #include "core/artifact/loader.h"
 #include "core/base/thread_pool.h"
+#include "core/calibrate/calibration.h"
 #include "core/codec/scheme.h"
 #include "core/container/imatrix.h"
 #include "core/method/method.h"
@@ -51,6 +52,11 @@ struct OutputRequest {
   // How much inputs matter, for schemes that weigh errors; null: equally.
   // Shared by the outputs of a request.
   std::shared_ptr<const Importance> importance;
+  // For methods that need statistics; null: none was given. Shared likewise.
+  std::shared_ptr<const Calibration> calibration;
+  CalibratedOptions calibrated = {};
+  // Weights see what quantized weights before them in their block do.
+  bool true_sequential = false;
   bool allow_requantize = false;  // take sources that are quantized already
   // Carry the source's codes over as they are: scheme, method and what belongs
   // to them mean nothing then.

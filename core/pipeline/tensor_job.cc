@@ -68,7 +68,8 @@ absl::Status SetMethod(const OutputRequest& request, const TensorEntry& source,
   task.options = {.scale = request.scale,
                   .scale_type = scale_type,
                   .narrow = IsNarrow(source.dtype, scale_type),
-                  .search = request.search};
+                  .search = request.search,
+                  .calibrated = request.calibrated};
   QUANT_RETURN_IF_ERROR(AddImportance(request, source, task));
   task.reduce_passes = task.method->ReducePasses(*task.codec, task.options);
   task.shares_statistics =
@@ -152,6 +153,7 @@ int64_t TensorJob::WorkerBytes() const {
 absl::StatusOr<TensorJob> MakeTensorJob(const ModelReader& model,
                                         const Plan& plan, int index) {
   TensorJob job;
+  job.index = index;
   job.source = &model.tensors()[plan.order[index]];
   int64_t row_multiple = 1;
   int reduce_passes = 0;

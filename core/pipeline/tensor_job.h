@@ -33,6 +33,7 @@ struct ReducedPart {
 };
 
 struct TensorJob {
+  int index = 0;  // position in Plan::order
   const TensorEntry* source = nullptr;
   bool any_quantized = false;
   // Where the codes are that all tasks take as they are; null: tasks choose

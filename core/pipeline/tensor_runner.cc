@@ -36,12 +36,14 @@ int64_t RunTiles(const TensorJob& job) {
 
 TensorRunner::TensorRunner(const ModelReader& model, const Plan& plan,
                            const ExecuteOptions& options, Journal& journal,
-                           std::vector<OutputFiles>& files)
+                           std::vector<OutputFiles>& files,
+                           const CalibratedOutputs& calibrated)
     : model_(model),
       plan_(plan),
       options_(options),
       journal_(journal),
-      files_(files) {}
+      files_(files),
+      calibrated_(calibrated) {}
 
 void TensorRunner::MarkDone(const TensorJob& job) {
   for (size_t i = 0; i < job.tasks.size(); ++i) {
@@ -67,7 +69,7 @@ absl::Status TensorRunner::VerifyResumed() {
   }
   std::atomic<size_t> next{0};
   options_.pool->RunOnAll([&](int) {
-    TileWorker worker(model_, buffers_);
+    TileWorker worker(model_, buffers_, calibrated_);
     while (true) {
       const size_t i = next.fetch_add(1);
       if (i >= done.size() || options_.stop.stop_requested()) return;
@@ -92,7 +94,7 @@ absl::Status TensorRunner::Run() {
   Report(/*force=*/true);
   QUANT_RETURN_IF_ERROR(WriteFixedBytes());
   options_.pool->RunOnAll([this](int) {
-    TileWorker worker(model_, buffers_);
+    TileWorker worker(model_, buffers_, calibrated_);
     Work(worker);
   });
   if (status_.ok()) Report(/*force=*/true);

@@ -27,7 +27,8 @@ class TensorRunner {
  public:
   TensorRunner(const ModelReader& model, const Plan& plan,
                const ExecuteOptions& options, Journal& journal,
-               std::vector<OutputFiles>& files);
+               std::vector<OutputFiles>& files,
+               const CalibratedOutputs& calibrated);
 
   // Checks the bytes of the tensors that the journal calls done; forgets those
   // that are not as recorded.
@@ -85,6 +86,7 @@ class TensorRunner {
   const ExecuteOptions& options_;
   Journal& journal_;
   std::vector<OutputFiles>& files_;
+  const CalibratedOutputs& calibrated_;
   BufferPool buffers_;
 
   std::mutex mutex_;

@@ -8,6 +8,7 @@
 #include "core/base/digest.h"
 #include "core/base/error.h"
 #include "core/base/status_macros.h"
+#include "core/kernels/error_sums.h"
 #include "core/transform/load_rows.h"
 
 namespace quant {
@@ -164,8 +165,9 @@ absl::Status TileWorker::Encode(const TensorJob& job, int64_t row, int64_t rows,
       task.format->Pack(*task.codec, *job.source, codes_, packed_);
     } else if (task.codec) {
       codes_.first_row = row;
-      QUANT_ASSIGN_OR_RETURN(result.sums[i],
-                             Quantize(job, task, row, rows, stats[i], result));
+      QUANT_ASSIGN_OR_RETURN(
+          result.sums[i],
+          Quantize(job, static_cast<int>(i), row, rows, stats[i], result));
       task.format->Pack(*task.codec, *job.source, codes_, packed_);
     } else {
       QUANT_RETURN_IF_ERROR(
@@ -180,12 +182,16 @@ absl::Status TileWorker::Encode(const TensorJob& job, int64_t row, int64_t rows,
   return absl::OkStatus();
 }
 
-absl::StatusOr<ErrorSums> TileWorker::Quantize(const TensorJob& job,
-                                               const TensorTask& task,
+absl::StatusOr<ErrorSums> TileWorker::Quantize(const TensorJob& job, int index,
                                                int64_t row, int64_t rows,
                                                const TensorStats& stats,
                                                TileResult& result) {
+  const TensorTask& task = job.tasks[index];
   const int64_t cols = job.tiling.cols;
+  codes_.column_groups.clear();
+  if (task.plan->calibrated) {
+    return TakeCalibrated(job, index, row, rows, result);
+  }
   if (const auto sums = task.method->QuantizeSource(
           *task.codec, task.options, job.source->dtype, source_.data(), rows,
           cols, codes_, scratch_)) {
@@ -194,6 +200,27 @@ absl::StatusOr<ErrorSums> TileWorker::Quantize(const TensorJob& job,
   QUANT_RETURN_IF_ERROR(Load(job, {job.source, job.tiling}, row, rows, result));
   return task.method->Quantize(*task.codec, task.options, stats, rows_.data(),
                                rows, cols, codes_, scratch_);
+}
+
+absl::StatusOr<ErrorSums> TileWorker::TakeCalibrated(const TensorJob& job,
+                                                     int index, int64_t row,
+                                                     int64_t rows,
+                                                     TileResult& result) {
+  const Codec& codec = *job.tasks[index].codec;
+  const int64_t cols = job.tiling.cols;
+  QUANT_RETURN_IF_ERROR(Load(job, {job.source, job.tiling}, row, rows, result));
+  QUANT_RETURN_IF_ERROR(calibrated_[index]->Read(job.index, row, rows, codes_));
+  LaneSums lanes;
+  std::vector<float> back(cols);
+  for (int64_t r = 0; r < rows; ++r) {
+    codec.DecodeTileRow(codes_, r, back.data());
+    AddErrors(rows_.data() + r * cols, back.data(), cols, lanes);
+  }
+  ErrorSums sums;
+  sums.noise = CombineLanes(lanes.noise);
+  sums.signal = CombineLanes(lanes.signal);
+  sums.max_abs_error = lanes.max_abs_error;
+  return sums;
 }
 
 absl::Status TileWorker::TakeRanges(const TensorJob& job, int task,

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/container/model_reader.h"
+#include "core/pipeline/calibrated_codes.h"
 #include "core/pipeline/output_file.h"
 #include "core/pipeline/tensor_job.h"
 
@@ -36,9 +37,10 @@ using OutputFiles = std::vector<OutputFile>;
 
 class TileWorker {
  public:
-  // `pool` outlives the worker.
-  TileWorker(const ModelReader& model, BufferPool& pool)
-      : model_(model), pool_(pool) {}
+  // All outlive the worker.
+  TileWorker(const ModelReader& model, BufferPool& pool,
+             const CalibratedOutputs& calibrated)
+      : model_(model), pool_(pool), calibrated_(calibrated) {}
 
   // Reads `count` tiles from `tile` on of pass `pass` and reduces or encodes
   // them, one after the other; they are written together.
@@ -73,10 +75,14 @@ class TileWorker {
   absl::Status Load(const TensorJob& job, const ReducedPart& part, int64_t row,
                     int64_t rows, TileResult& result);
   // raw_ to codes_, by way of rows_ where the method has no shorter one.
-  absl::StatusOr<ErrorSums> Quantize(const TensorJob& job,
-                                     const TensorTask& task, int64_t row,
-                                     int64_t rows, const TensorStats& stats,
+  absl::StatusOr<ErrorSums> Quantize(const TensorJob& job, int task,
+                                     int64_t row, int64_t rows,
+                                     const TensorStats& stats,
                                      TileResult& result);
+  // Codes that the calibrated stage chose, to codes_.
+  absl::StatusOr<ErrorSums> TakeCalibrated(const TensorJob& job, int task,
+                                           int64_t row, int64_t rows,
+                                           TileResult& result);
   absl::Status Encode(const TensorJob& job, int64_t row, int64_t rows,
                       const std::vector<TensorStats>& stats,
                       const std::vector<OutputFiles>& files,
@@ -93,6 +99,7 @@ class TileWorker {
 
   const ModelReader& model_;
   BufferPool& pool_;
+  const CalibratedOutputs& calibrated_;
   std::vector<uint8_t> raw_;    // source bytes
   int64_t ahead_row_ = 0;       // raw_ holds rows from this one on,
   int64_t ahead_rows_ = 0;      // so many; 0: what ReadRows read

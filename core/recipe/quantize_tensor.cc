@@ -136,6 +136,13 @@ absl::StatusOr<v1::QuantizeTensorResponse> QuantizeTensor(
   const std::string& name = request.recipe().method();
   auto method = FindMethod(name.empty() ? "rtn" : name);
   if (!method.ok()) return in_recipe(method.status());
+  if ((*method)->Needs() != Statistics::kNone) {
+    return InvalidSpec(
+        absl::StrCat("method \"", name,
+                     "\": needs calibration text, which an array has none of; "
+                     "the nearest is \"rtn\""),
+        "recipe.method");
+  }
   auto codec = MakeCodec(*scheme);
   if (!codec.ok()) return in_recipe(codec.status());
   auto search = SearchLevelOf(request.recipe());

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "core/pipeline/execute.h"
+#include "core/pipeline/importance.h"
 #include "core/pipeline/plan.h"
 #include "core/pipeline/request.h"
 #include "quant/v1/job.pb.h"
@@ -20,6 +21,10 @@ namespace quant {
 // Checks a spec's outputs and gates against the registry; the source is not
 // looked at. Errors carry the field ("outputs[0].recipe.scheme").
 absl::StatusOr<PlanRequest> ToPlanRequest(const v1::JobSpec& spec, int threads);
+
+// What a spec says of its calibration text, which was found at `path`.
+CalibrationSource CalibrationOf(const v1::JobSpec& spec,
+                                const std::string& path);
 
 // The same spec with defaults filled in (output names, method, format), so that
 // equal requests are equal bytes under deterministic serialization.

@@ -19,6 +19,8 @@ namespace {
 constexpr size_t kMaxOutputNameBytes = 63;
 constexpr int64_t kDefaultShardBytes = 5'000'000'000;
 constexpr double kMaxBitsPerWeight = 64;
+// The paper's.
+constexpr double kDefaultDamping = 0.01;
 
 absl::Status CheckOutputName(const std::string& name) {
   bool good = !name.empty() && name.size() <= kMaxOutputNameBytes &&
@@ -125,7 +127,7 @@ absl::Status FillKeepCodes(v1::Output& output) {
   for (const char* name :
        {"scheme", "method", "group_size", "whole", "symmetric", "scale",
         "rules", "on_mismatch", "search", "allow_requantize", "target_bytes",
-        "target_bits_per_weight", "loader", "tensor_parallel"}) {
+        "target_bits_per_weight", "loader", "tensor_parallel", "calibrated"}) {
     const auto* field = recipe.GetDescriptor()->FindFieldByName(name);
     const bool set = field->is_repeated()
                          ? recipe.GetReflection()->FieldSize(recipe, field) > 0
@@ -144,6 +146,24 @@ absl::Status FillKeepCodes(v1::Output& output) {
   return absl::OkStatus();
 }
 
+// Only where the method looks at it: other recipes stay what they were.
+absl::Status FillCalibrated(v1::Recipe& recipe) {
+  const auto method = FindMethod(recipe.method());
+  if (!method.ok()) return absl::OkStatus();  // said where it is looked up
+  v1::CalibratedOptions& calibrated = *recipe.mutable_calibrated();
+  if ((*method)->Needs() == Statistics::kNone) {
+    recipe.clear_calibrated();
+    return absl::OkStatus();
+  }
+  if (calibrated.damping() == 0) calibrated.set_damping(kDefaultDamping);
+  if (!calibrated.static_groups() || calibrated.act_order()) {
+    return absl::OkStatus();
+  }
+  return InvalidSpec(
+      "static_groups without act_order: groups then are what they are",
+      "calibrated.static_groups");
+}
+
 absl::Status FillScheme(v1::Output& output) {
   v1::Recipe& recipe = *output.mutable_recipe();
   QUANT_ASSIGN_OR_RETURN(const Scheme scheme, SchemeOf(recipe));
@@ -156,6 +176,7 @@ absl::Status FillScheme(v1::Output& output) {
   }
   if (recipe.scale().empty()) recipe.set_scale("minmax");
   if (recipe.search().empty()) recipe.set_search("default");
+  QUANT_RETURN_IF_ERROR(FillCalibrated(recipe));
   if (recipe.on_mismatch() == v1::ON_MISMATCH_UNSPECIFIED) {
     recipe.set_on_mismatch(v1::ON_MISMATCH_FAIL);
   }
@@ -198,6 +219,11 @@ absl::Status SetScheme(const v1::Recipe& recipe, OutputRequest& request) {
   if (!search.ok()) return InRecipe(search.status());
   request.search = *search;
   request.allow_requantize = recipe.allow_requantize();
+  const v1::CalibratedOptions& calibrated = recipe.calibrated();
+  request.calibrated = {.act_order = calibrated.act_order(),
+                        .static_groups = calibrated.static_groups(),
+                        .damping = calibrated.damping()};
+  request.true_sequential = calibrated.true_sequential();
   auto rules = ToRules(recipe);
   if (!rules.ok()) return InRecipe(rules.status());
   request.rules = *std::move(rules);
@@ -238,6 +264,17 @@ absl::StatusOr<OutputRequest> ToOutputRequest(const v1::Output& output) {
   return request;
 }
 
+absl::Status CheckCalibration(const v1::Calibration& calibration) {
+  if (calibration.sequences() < 0 || calibration.sequence_length() < 0) {
+    return InvalidSpec(
+        absl::StrCat("calibration: ", calibration.sequences(), " sequences of ",
+                     calibration.sequence_length(),
+                     "; 1 or more, or 0 for the default"),
+        "calibration");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<v1::JobSpec> CanonicalSpec(const v1::JobSpec& spec) {
@@ -264,9 +301,17 @@ absl::StatusOr<v1::JobSpec> CanonicalSpec(const v1::JobSpec& spec) {
   return canonical;
 }
 
+CalibrationSource CalibrationOf(const v1::JobSpec& spec,
+                                const std::string& path) {
+  return {.path = path,
+          .sequence_length = spec.calibration().sequence_length(),
+          .max_sequences = spec.calibration().sequences()};
+}
+
 absl::StatusOr<PlanRequest> ToPlanRequest(const v1::JobSpec& spec,
                                           int threads) {
   QUANT_ASSIGN_OR_RETURN(const v1::JobSpec canonical, CanonicalSpec(spec));
+  QUANT_RETURN_IF_ERROR(CheckCalibration(spec.calibration()));
   PlanRequest request;
   request.threads = threads;
   for (int i = 0; i < canonical.outputs_size(); ++i) {

@@ -91,11 +91,17 @@ absl::StatusOr<std::string> Planner::Locate(const v1::Source& source) const {
 absl::StatusOr<std::string> Planner::Identity(const v1::JobSpec& spec,
                                               const std::string& path) const {
   QUANT_ASSIGN_OR_RETURN(std::string identity, SourceIdentity(path));
-  if (!spec.has_imatrix()) return identity;
-  QUANT_ASSIGN_OR_RETURN(const std::string imatrix,
-                         ResolveSource(spec.imatrix()));
-  QUANT_ASSIGN_OR_RETURN(const std::string other, SourceIdentity(imatrix));
-  return absl::StrCat(identity, "\n", other);
+  const auto add = [&](const v1::Source& source) -> absl::Status {
+    QUANT_ASSIGN_OR_RETURN(const std::string file, ResolveSource(source));
+    QUANT_ASSIGN_OR_RETURN(const std::string other, SourceIdentity(file));
+    absl::StrAppend(&identity, "\n", other);
+    return absl::OkStatus();
+  };
+  if (spec.has_imatrix()) QUANT_RETURN_IF_ERROR(add(spec.imatrix()));
+  if (spec.has_calibration()) {
+    QUANT_RETURN_IF_ERROR(add(spec.calibration().source()));
+  }
+  return identity;
 }
 
 absl::StatusOr<std::string> Planner::ResolveSource(
@@ -137,6 +143,11 @@ absl::StatusOr<std::shared_ptr<const PlannedSpec>> Planner::Plan(
     QUANT_ASSIGN_OR_RETURN(const std::string imatrix,
                            ResolveSource(spec.imatrix()));
     QUANT_RETURN_IF_ERROR(LoadImportance(imatrix, request));
+  }
+  if (spec.has_calibration()) {
+    QUANT_ASSIGN_OR_RETURN(const std::string text,
+                           ResolveSource(spec.calibration().source()));
+    QUANT_RETURN_IF_ERROR(LoadCalibration(CalibrationOf(spec, text), request));
   }
   QUANT_ASSIGN_OR_RETURN(quant::Plan plan, MakePlan(*model, request));
   planned->plan = PlanToProto(*model, plan);

@@ -119,6 +119,11 @@ class Attempt {
       QUANT_RETURN_IF_ERROR(
           LoadImportance(request.imatrix_path(), plan_request));
     }
+    if (!request.calibration_path().empty()) {
+      QUANT_RETURN_IF_ERROR(LoadCalibration(
+          CalibrationOf(request.spec(), request.calibration_path()),
+          plan_request));
+    }
     ThreadPool pool(request.threads());
     plan_request.pool = &pool;
     QUANT_ASSIGN_OR_RETURN(const Plan plan, MakePlan(*model, plan_request));
@@ -185,18 +190,16 @@ class Attempt {
     progress.set_tensor(update.tensor);
     progress.set_tensors_resumed(update.tensors_resumed);
     progress.set_tensors_redone(update.tensors_redone);
-    if (update.bytes_total > 0) {
-      progress.set_fraction(static_cast<double>(update.bytes_done) /
-                            static_cast<double>(update.bytes_total));
-    }
+    progress.set_fraction(update.fraction);
     AddEta(update, progress);
     Send(event);
   }
 
-  // From the speed of this attempt so far.
+  // From the speed of this attempt in its present stage so far.
   void AddEta(const ProgressUpdate& update, v1::Progress& progress) {
     const auto now = std::chrono::steady_clock::now();
-    if (first_bytes_ < 0) {
+    if (first_bytes_ < 0 || stage_ != update.stage) {
+      stage_ = update.stage;
       first_bytes_ = update.bytes_done;
       first_time_ = now;
     }
@@ -212,6 +215,7 @@ class Attempt {
   int fd_;
   ServerWatcher server_;
   std::mutex mutex_;
+  std::string stage_;
   int64_t first_bytes_ = -1;
   std::chrono::steady_clock::time_point first_time_;
 };

@@ -172,6 +172,10 @@ absl::StatusOr<AttemptEnd> WorkerPool::RunAttempt(Slot& slot,
     QUANT_ASSIGN_OR_RETURN(*request.mutable_imatrix_path(),
                            find_source_(spec.imatrix()));
   }
+  if (spec.has_calibration()) {
+    QUANT_ASSIGN_OR_RETURN(*request.mutable_calibration_path(),
+                           find_source_(spec.calibration().source()));
+  }
   request.set_threads(options_.threads_per_job);
   request.set_no_fsync(!options_.sync);
   QUANT_ASSIGN_OR_RETURN(ChildProcess child,

@@ -35,8 +35,17 @@ class Usage(Case):
             (["quantize", MODEL, "--output", "o"], "--scheme"),
             (["plan", MODEL, "--scheme", "W4A61"], 'did you mean "W4A16"'),
             (["plan", MODEL, "--scheme", "W4A16", "--method", "rnt"], '"rtn"'),
-            (["plan", MODEL, "--scheme", "W4A16", "--calibration", "x"],
+            (["plan", MODEL, "--scheme", "W4A16", "--calibrate", "x"],
+             "--calibrate"),
+            (["plan", MODEL, "--scheme", "W4A16", "--method", "gptq"],
              "--calibration"),
+            (["plan", MODEL, "--scheme", "W4A16", "--calibration", TOKENS],
+             '"gptq" does'),
+            (["plan", MODEL, "--scheme", "W4A16", "--method", "gptq",
+              "--calibration", TOKENS, "--sequence-length", "257"],
+             "takes 1 to 256"),
+            (["plan", MODEL, "--scheme", "W4A16", "--method", "gptq",
+              "--calibration", TOKENS, "--static-groups"], "act_order"),
             (["plan", MODEL, "--scheme", "W4A16", "--rule", "x"],
              "MATCH=SCHEME"),
             (["plan", MODEL, "--scheme", "W4A16", "--group-size", "0"],
@@ -79,6 +88,44 @@ class Usage(Case):
         said = subprocess.run(["bash", "-c", script], capture_output=True,
                               text=True, check=True)
         self.assertEqual(said.stdout, "--scheme\n")
+
+
+class Calibrated(Case):
+    FLAGS = ["--scheme", "W4A16", "--method", "gptq", "--calibration",
+             TOKENS.with_name("tiny-own_sampled_calib.npy"),
+             "--sequence-length", "128", "--calibration-sequences", "24"]
+
+    def test_gptq_names_its_text_and_is_nearer_than_rounding(self):
+        self.ctl(OK, "quantize", MODEL, *self.FLAGS, "--act-order", "--output",
+                 "gptq")
+        self.ctl(OK, "verify", "gptq")
+        manifest = json.loads((self.dir / "gptq/manifest.json").read_text())
+        self.assertIn("tiny-own_sampled_calib.npy",
+                      [source["name"] for source in manifest["sources"]])
+        self.ctl(OK, "quantize", MODEL, "--scheme", "W4A16", "--output", "rtn")
+        kl = []
+        for artifact in ("gptq", "rtn"):
+            out, _ = self.ctl(OK, "eval", artifact, "--reference", MODEL,
+                              "--evaluation", TOKENS, "-o", "json")
+            kl.append(json.loads(out)["kl_mean"])
+        self.assertLess(kl[0], 0.7 * kl[1])
+
+    def test_weights_that_met_too_little_are_named(self):
+        flags = list(self.FLAGS)
+        flags[-1] = "9"  # 1152 tokens: fewer than two for each of 768 columns
+        out, err = self.ctl(OK, "quantize", MODEL, *flags, "--output", "out")
+        self.assertRegex(out, r"calibration_fallbacks +4\n")
+        self.assertIn("layers.3.mlp.down_proj.weight: met 1152 tokens", err)
+
+    def test_importance_for_gguf(self):
+        self.ctl(OK, "calibrate", MODEL, *self.FLAGS[4:], "--output", "m.gguf")
+        self.ctl(USAGE, "calibrate", MODEL)
+        out, _ = self.ctl(OK, "quantize", MODEL, "--scheme", "Q4_K_M",
+                          "--imatrix", "m.gguf", "--output", "out")
+        self.ctl(OK, "verify", "out")
+        _, err = self.ctl(USAGE, "calibrate", MODEL, *self.FLAGS[4:], "--output",
+                          "m.gguf")
+        self.assertIn("--overwrite", err)
 
 
 class Questions(Case):

@@ -70,6 +70,17 @@ class Jobs(ServerCase):
                           "awq", "--wait")
         self.assertIn("holds no codes", err)
 
+    def test_calibrated_it_gives_the_bytes_of_a_local_run(self):
+        text = MODEL.parent / "tokens" / "tiny-own_sampled_calib.npy"
+        flags = ["--scheme", "W4A16", "--method", "gptq", "--calibration", text,
+                 "--sequence-length", "128", "--calibration-sequences", "24"]
+        self.ctl(OK, "submit", MODEL, *flags, "--wait", "--output", "out")
+        self.ctl(OK, "quantize", MODEL, *flags, "--output", "here")
+        for file in (self.dir / "here").iterdir():
+            self.assertEqual(file.read_bytes(),
+                             (self.dir / "out" / file.name).read_bytes(),
+                             file.name)
+
     def test_gguf_with_an_importance_matrix(self):
         name = b"blk.0.attn_q.weight"
         matrix = self.dir / "own.imatrix"

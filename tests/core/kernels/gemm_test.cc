@@ -62,6 +62,35 @@ TEST(Gemm, IsTheProductForRaggedSizesAndStrides) {
   }
 }
 
+TEST(Gemm, AddsToWhatIsThereAndTakesTransposedMatrices) {
+  ThreadPool pool(2);
+  const int64_t m = 200, n = 390, k = 37;
+  const auto x = Random(k * m, 3), w = Random(k * n, 4), y = Random(m * n, 5);
+  std::vector<float> sum = y;
+  ParallelGemm(pool, {.m = m,
+                      .n = n,
+                      .k = k,
+                      .x = x.data(),
+                      .x_stride = m,
+                      .x_is_km = true,
+                      .w = w.data(),
+                      .w_stride = n,
+                      .w_is_kn = true,
+                      .y = sum.data(),
+                      .y_stride = n,
+                      .alpha = 2,
+                      .beta = 1});
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      double expected = y[i * n + j];
+      for (int64_t t = 0; t < k; ++t) {
+        expected += 2.0 * x[t * m + i] * w[t * n + j];
+      }
+      ASSERT_NEAR(sum[i * n + j], expected, 2 * kPerTerm * k);
+    }
+  }
+}
+
 TEST(Gemm, ThreadsDoNotShow) {
   const int64_t m = 500, n = 900, k = 130;
   const auto x = Random(m * k, 3);

@@ -1,0 +1,391 @@
+#include "core/pipeline/calibrated_stage.h"
+
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/base/checked_math.h"
+#include "core/base/error.h"
+#include "core/base/status_macros.h"
+#include "core/calibrate/calibration.h"
+#include "core/calibrate/input_spaces.h"
+#include "core/network/network.h"
+#include "core/pipeline/tensor_job.h"
+
+namespace quant {
+namespace {
+
+// Rows that are quantized together: many enough for products, few enough for
+// many threads. Part of what fixes the bytes.
+constexpr int64_t kTileRows = 128;
+// Hidden states beyond this go to a file of the work directory.
+constexpr int64_t kHiddenBytes = int64_t{256} << 20;
+// Statistics in memory at a time: a block with more (experts) runs again for
+// the rest.
+constexpr int64_t kStatisticsBytes = int64_t{1} << 30;
+// Weights that met fewer tokens than so many times their columns are starved:
+// fitted to those, they are worse on others than when rounded to nearest
+// (measured: docs/adr/0014).
+constexpr int64_t kTokensPerColumn = 2;
+// What products pack for themselves, per thread.
+constexpr int64_t kProductBytes = int64_t{24} << 20;
+
+constexpr int64_t kFloatBytes = sizeof(float);
+
+bool IsStarved(const InputStatistics& statistics) {
+  return statistics.tokens() < kTokensPerColumn * statistics.columns();
+}
+
+class CalibratedStage {
+ public:
+  CalibratedStage(const ModelReader& model, const Plan& plan, int output,
+                  const ExecuteOptions& options, const CalibratedCodes& codes)
+      : model_(model),
+        plan_(plan),
+        request_(plan.outputs[output].request),
+        output_(output),
+        options_(options),
+        codes_(codes) {}
+
+  absl::StatusOr<CalibrationSummary> Run() {
+    QUANT_ASSIGN_OR_RETURN(const int64_t missing, FindMissing());
+    if (missing < codes_.layers()) QUANT_RETURN_IF_ERROR(Calibrate(missing));
+    QUANT_RETURN_IF_ERROR(Summarize());
+    return std::move(summary_);
+  }
+
+ private:
+  // The first block that no earlier attempt finished. Later ones depend on it.
+  absl::StatusOr<int64_t> FindMissing() {
+    for (int64_t layer = 0; layer < codes_.layers(); ++layer) {
+      QUANT_ASSIGN_OR_RETURN(const auto block, codes_.Load(layer));
+      if (!block) return layer;
+      ++summary_.blocks_resumed;
+    }
+    return codes_.layers();
+  }
+
+  absl::Status Calibrate(int64_t first_missing) {
+    QUANT_ASSIGN_OR_RETURN(const auto network, Network::Open(model_));
+    QUANT_ASSIGN_OR_RETURN(
+        const Sequences sequences,
+        PackSequences(*request_.calibration, network->config()));
+    run_.pool = options_.pool;
+    run_.stop = options_.stop;
+    run_.spill = {.memory_bytes = kHiddenBytes, .directory = options_.work_dir};
+    const BlockPasses passes(*network, sequences, run_);
+    Report(0, "embeddings");
+    QUANT_ASSIGN_OR_RETURN(HiddenStates states,
+                           network->Embed(sequences, run_.spill));
+    for (int64_t layer = 0; layer < codes_.layers(); ++layer) {
+      QUANT_ASSIGN_OR_RETURN(Block block, passes.Load(layer));
+      CalibratedBlock found(codes_.block_bytes(layer));
+      if (layer < first_missing) {
+        QUANT_ASSIGN_OR_RETURN(auto loaded, codes_.Load(layer));
+        if (!loaded) return SourceOfBlockChanged(layer);
+        found = *std::move(loaded);
+      } else {
+        QUANT_RETURN_IF_ERROR(
+            QuantizeBlock(passes, layer, block, states, found));
+        QUANT_RETURN_IF_ERROR(codes_.Store(layer, found, options_.sync));
+        if (options_.journal) options_.journal(layer + 1);
+      }
+      if (layer + 1 == codes_.layers()) break;
+      for (const InputSpace& space : InputSpacesOf(block)) {
+        Replace(layer, space, found);
+      }
+      QUANT_RETURN_IF_ERROR(passes.Advance(block, layer, {}, states));
+    }
+    return absl::OkStatus();
+  }
+
+  static absl::Status SourceOfBlockChanged(int64_t layer) {
+    return MakeError(absl::StatusCode::kDataLoss, Reason::kInternal,
+                     absl::StrCat("the codes of block ", layer,
+                                  " changed while they were in use"));
+  }
+
+  absl::Status QuantizeBlock(const BlockPasses& passes, int64_t layer,
+                             Block& block, HiddenStates& states,
+                             CalibratedBlock& out) {
+    const std::vector<std::vector<InputSpace>> phases =
+        PhasesOf(layer, InputSpacesOf(block));
+    QUANT_RETURN_IF_ERROR(CheckAllThere(layer, phases));
+    int64_t done = 0;
+    for (const std::vector<InputSpace>& phase : phases) {
+      Report(LayerFraction(layer, done++, phases.size()),
+             absl::StrCat("block ", layer));
+      Collector collector(*options_.pool, phase, /*with_hessians=*/true);
+      QUANT_RETURN_IF_ERROR(
+          passes.Observe(block, layer, collector.observer(), states));
+      for (size_t i = 0; i < phase.size(); ++i) {
+        QUANT_RETURN_IF_ERROR(
+            QuantizeSpace(layer, phase[i], collector.of(i), out));
+        collector.Drop(i);
+        if (request_.true_sequential) Replace(layer, phase[i], out);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // Spaces with weights to be quantized, in groups that one run of the block
+  // collects: the stages, and no more than fit in memory.
+  std::vector<std::vector<InputSpace>> PhasesOf(
+      int64_t layer, std::vector<InputSpace> spaces) const {
+    std::vector<std::vector<InputSpace>> phases;
+    int64_t bytes = 0;
+    for (InputSpace& space : spaces) {
+      std::erase_if(space.linears, [&](const Linear* linear) {
+        return PlaceOf(layer, *linear) == nullptr;
+      });
+      if (space.linears.empty()) continue;
+      const int64_t more = InputStatistics::Bytes(space.columns(), true);
+      const bool next_stage = request_.true_sequential && !phases.empty() &&
+                              phases.back().back().stage != space.stage;
+      if (phases.empty() || next_stage || bytes + more > kStatisticsBytes) {
+        phases.emplace_back();
+        bytes = 0;
+      }
+      bytes += more;
+      phases.back().push_back(std::move(space));
+    }
+    return phases;
+  }
+
+  // The network must know every tensor that the plan promises codes of.
+  absl::Status CheckAllThere(
+      int64_t layer, const std::vector<std::vector<InputSpace>>& phases) const {
+    size_t count = 0;
+    for (const auto& phase : phases) {
+      for (const InputSpace& space : phase) count += space.linears.size();
+    }
+    if (count == codes_.places(layer).size()) return absl::OkStatus();
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, Reason::kUnsupported,
+        absl::StrCat("block ", layer, ": ", codes_.places(layer).size(),
+                     " weights are to be calibrated, of which the forward "
+                     "pass has ",
+                     count, "; leave the others out with a rule"));
+  }
+
+  const CodesPlace* PlaceOf(int64_t layer, const Linear& linear) const {
+    const std::string tensor = absl::StrCat(linear.name, ".weight");
+    for (const CodesPlace& place : codes_.places(layer)) {
+      if (place.tensor == tensor) return &place;
+    }
+    return nullptr;
+  }
+
+  absl::Status QuantizeSpace(int64_t layer, const InputSpace& space,
+                             const InputStatistics& statistics,
+                             CalibratedBlock& out) {
+    QUANT_ASSIGN_OR_RETURN(const QuantMethod* method,
+                           FindMethod(request_.method));
+    CalibrationFacts facts{.tokens = statistics.tokens()};
+    std::unique_ptr<Preparation> preparation;
+    if (IsStarved(statistics)) {
+      facts.state = CalibrationFacts::kStarved;
+    } else {
+      preparation = method->Prepare(
+          *options_.pool, request_.calibrated,
+          {.n = statistics.columns(), .values = statistics.hessian().data()});
+      facts.dead_columns = preparation->dead_columns;
+      facts.damping = preparation->damping;
+      if (!preparation->usable) facts.state = CalibrationFacts::kUnfactored;
+    }
+    for (const Linear* linear : space.linears) {
+      const CodesPlace& place = *PlaceOf(layer, *linear);
+      QUANT_ASSIGN_OR_RETURN(TensorJob job,
+                             MakeTensorJob(model_, plan_, place.index));
+      TensorTask& task = job.tasks[output_];
+      task.options.preparation = preparation.get();
+      task.options.narrow = false;
+      QuantizeLinear(*linear, task, place, out);
+      out.PutFacts(place, facts);
+      if (options_.stop.stop_requested()) {
+        return absl::CancelledError("stopped between weights");
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  void QuantizeLinear(const Linear& linear, const TensorTask& task,
+                      const CodesPlace& place, CalibratedBlock& out) const {
+    std::atomic<int64_t> next = 0;
+    options_.pool->RunOnAll([&](int) {
+      MethodScratch scratch;
+      CodeTile tile;
+      for (int64_t row = kTileRows * next++; row < linear.out;
+           row = kTileRows * next++) {
+        tile.first_row = row;
+        task.method->Quantize(*task.codec, task.options, {},
+                              linear.weight.data() + row * linear.in,
+                              std::min(kTileRows, linear.out - row), linear.in,
+                              tile, scratch);
+        out.Put(place, row, tile);
+      }
+    });
+  }
+
+  // The space's weights become what their codes stand for.
+  void Replace(int64_t layer, const InputSpace& space,
+               const CalibratedBlock& found) const {
+    for (Linear* linear : space.linears) {
+      const CodesPlace* place = PlaceOf(layer, *linear);
+      if (place == nullptr) continue;
+      const TensorPlan& plan = plan_.outputs[output_].tensors[place->index];
+      const auto codec = MakeCodec(plan.scheme);
+      std::atomic<int64_t> next = 0;
+      options_.pool->RunOnAll([&](int) {
+        CodeTile tile;
+        for (int64_t row = kTileRows * next++; row < linear->out;
+             row = kTileRows * next++) {
+          const int64_t rows = std::min(kTileRows, linear->out - row);
+          found.Get(*place, row, rows, tile);
+          for (int64_t r = 0; r < rows; ++r) {
+            (*codec)->DecodeTileRow(
+                tile, r, linear->weight.data() + (row + r) * linear->in);
+          }
+        }
+      });
+    }
+  }
+
+  absl::Status Summarize() {
+    for (int64_t layer = 0; layer < codes_.layers(); ++layer) {
+      for (const CodesPlace& place : codes_.places(layer)) {
+        QUANT_ASSIGN_OR_RETURN(const CalibrationFacts facts,
+                               codes_.ReadFacts(place));
+        Note(place, facts);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  void Note(const CodesPlace& place, const CalibrationFacts& facts) {
+    ++summary_.tensors;
+    summary_.rounded += facts.state != CalibrationFacts::kCalibrated;
+    summary_.dead_columns += facts.dead_columns;
+    const auto add = [&](const std::string& what) {
+      summary_.notes.push_back(absl::StrCat(place.tensor, ": ", what));
+    };
+    if (facts.state == CalibrationFacts::kStarved) {
+      add(absl::StrCat("met ", facts.tokens, " tokens, fewer than ",
+                       kTokensPerColumn, " for each of its ", place.cols,
+                       " columns: rounded to nearest"));
+    } else if (facts.state == CalibrationFacts::kUnfactored) {
+      add("no damping made its Hessian positive definite: rounded to nearest");
+    } else if (facts.damping != request_.calibrated.damping) {
+      add(absl::StrFormat("its Hessian took a damping of %g", facts.damping));
+    }
+    if (facts.dead_columns > 0 && facts.state != CalibrationFacts::kStarved) {
+      add(absl::StrCat(facts.dead_columns, " of its ", place.cols,
+                       " columns met only zeros: rounded to nearest"));
+    }
+  }
+
+  double LayerFraction(int64_t layer, int64_t phase, size_t phases) const {
+    return (static_cast<double>(layer) +
+            static_cast<double>(phase) / static_cast<double>(phases)) /
+           static_cast<double>(codes_.layers());
+  }
+
+  void Report(double fraction, const std::string& what) const {
+    if (!options_.progress) return;
+    ProgressUpdate update{
+        .stage = "CALIBRATING",
+        .tensors_total = static_cast<int64_t>(plan_.order.size()),
+        .bytes_total = plan_.source_bytes,
+        .tensor = what};
+    update.bytes_done = static_cast<int64_t>(
+        fraction * static_cast<double>(plan_.source_bytes));
+    options_.progress(update);
+  }
+
+  const ModelReader& model_;
+  const Plan& plan_;
+  const OutputRequest& request_;
+  const int output_;
+  const ExecuteOptions& options_;
+  const CalibratedCodes& codes_;
+  RunOptions run_;
+  CalibrationSummary summary_;
+};
+
+// Rows of floats of one batch of sequences, in every buffer that a block holds
+// at the same time.
+int64_t BatchBytes(const NetworkConfig& config, int64_t length) {
+  const int64_t rows = SequencesPerBatch(length) * length;
+  const int64_t width = std::max(
+      config.intermediate, config.experts > 0 ? config.expert_intermediate : 0);
+  const int64_t of_attention = config.qkv_width() + config.q_width();
+  const int64_t of_experts =
+      config.experts > 0 ? 2 * config.hidden + config.experts : 0;
+  const int64_t columns =
+      4 * config.hidden + of_experts + std::max(of_attention, 3 * width);
+  // Shares of the tokens that experts get, and queries of attention's tiles.
+  return rows * (columns * kFloatBytes +
+                 config.experts_per_token * static_cast<int64_t>(16));
+}
+
+int64_t BlockElements(const NetworkConfig& config) {
+  const int64_t h = config.hidden;
+  const int64_t attention = h * (config.qkv_width() + config.q_width());
+  const int64_t experts =
+      config.experts * (3 * h * config.expert_intermediate + h);
+  return attention + std::max(experts, 3 * h * config.intermediate) + 4 * h;
+}
+
+}  // namespace
+
+absl::StatusOr<CalibrationSummary> RunCalibratedStage(
+    const ModelReader& model, const Plan& plan, int output,
+    const ExecuteOptions& options, const CalibratedCodes& codes) {
+  return CalibratedStage(model, plan, output, options, codes).Run();
+}
+
+absl::StatusOr<CalibratedBounds> BoundsOfCalibratedStage(
+    const ModelReader& model, const Plan& plan, int output, int threads) {
+  const OutputRequest& request = plan.outputs[output].request;
+  QUANT_ASSIGN_OR_RETURN(const auto network, Network::Open(model));
+  const NetworkConfig& config = network->config();
+  QUANT_ASSIGN_OR_RETURN(const Sequences sequences,
+                         PackSequences(*request.calibration, config));
+  QUANT_ASSIGN_OR_RETURN(const QuantMethod* method, FindMethod(request.method));
+  const CalibratedCodes codes("", model, plan, output);
+  int64_t block = 0, columns = 0, statistics = 0;
+  for (int64_t layer = 0; layer < codes.layers(); ++layer) {
+    block = std::max(block, codes.block_bytes(layer));
+    for (const CodesPlace& place : codes.places(layer)) {
+      columns = std::max(columns, place.cols);
+      statistics =
+          std::max(statistics, InputStatistics::Bytes(place.cols, true));
+    }
+  }
+  // Of all spaces of a block: no more than what was decided above.
+  const int64_t spaces = 2 + 2 * std::max<int64_t>(1, config.experts);
+  const int64_t all =
+      std::max(statistics, std::min(spaces * statistics, kStatisticsBytes));
+  const int64_t hidden = static_cast<int64_t>(sequences.tokens.size()) *
+                         config.hidden * kFloatBytes;
+  const int64_t scores = 64 * sequences.length * kFloatBytes;
+  const int64_t tile = kTileRows * columns * 6;  // codes, scales, zeros
+  CalibratedBounds bounds;
+  bounds.memory_bytes =
+      BlockElements(config) * kFloatBytes + 2 * block + all +
+      method->PreparationBytes(columns) + std::min(hidden, kHiddenBytes) +
+      BatchBytes(config, sequences.length) +
+      4 * sequences.length * config.head_dim * kFloatBytes +
+      threads * (method->ScratchBytes(kTileRows, columns) + tile + scores +
+                 kProductBytes) +
+      static_cast<int64_t>(request.calibration->tokens.size()) * 4;
+  bounds.disk_bytes =
+      codes.total_bytes() + (hidden > kHiddenBytes ? hidden : 0);
+  return bounds;
+}
+
+}  // namespace quant
