@@ -6,11 +6,9 @@
 //   q_max = 2^(b-1) - 1
 //
 // Source: compressed-tensors' rules (symmetric: scale = max|x| / ((q_max -
-// q_min) / 2)). The range always includes 0. A scale that is stored as F16 or
-// BF16 is rounded upwards, one that is stored as F32 to nearest, as the
-// references do (docs/adr/0018): then |x - x_hat| <= s / 2 up to float
-// rounding, because the largest value sits at q_max + 1/2 at most, and both
-// clamped ends lose at most half a step.
+// q_min) / 2)). The range always includes 0. Because the stored scale is
+// rounded upwards, |x - x_hat| <= s / 2 up to float rounding: the largest value
+// sits at q_max + 1/2 at most, and both clamped ends lose at most half a step.
 //
 // Where z must be above q_min (Scheme::zero_above_lowest), the range is widened
 // to lo <= -hi / (2^b - 2): the first step below zero is then used, and the
@@ -55,7 +53,8 @@ class IntCodec final : public Codec {
             ? 2.0 * std::max(-static_cast<double>(lo), static_cast<double>(hi))
             : static_cast<double>(hi) - lo;
     if (width == 0) return {};
-    const float scale = Stored(width / steps, scale_type.dtype);
+    const float scale =
+        RoundScaleUp(RoundedUp(width / steps), scale_type.dtype);
     if (scheme().symmetric) return {.scale = scale};
     const double zero =
         std::nearbyint(q_min_ - static_cast<double>(lo) / scale);
@@ -120,14 +119,13 @@ class IntCodec final : public Codec {
                : std::min(lo, -hi / static_cast<float>(q_max_ - q_min_ - 1));
   }
 
-  // At least the smallest positive value of the type.
-  static float Stored(double value, DType type) {
+  // The least float >= value, at least the smallest positive one.
+  static float RoundedUp(double value) {
     float scale = static_cast<float>(value);
-    const bool nearest = type == DType::kF32 && scale > 0;
-    if (!nearest && static_cast<double>(scale) < value) {
+    if (static_cast<double>(scale) < value) {
       scale = std::nextafter(scale, std::numeric_limits<float>::infinity());
     }
-    return RoundScaleUp(scale, type);
+    return scale;
   }
 
   IntRow ToRow(int64_t cols, const RowScales& scales) const {

@@ -21,8 +21,8 @@ constexpr int kChains = kGptqRows / kLanes >= 4 ? kGptqRows / kLanes : 4;
 
 // v of `kCount` registers of rows, from row `first` on.
 template <int kCount>
-HWY_INLINE void Corrected(const GptqBlock& block, int64_t column,
-                          int64_t first, const float* w, const float* deltas,
+HWY_INLINE void Corrected(const GptqBlock& block, int64_t column, int64_t first,
+                          const float* w, const float* deltas,
                           VF (&v)[kCount]) {
   const DF d;
   const int64_t at = column * block.rows + first;
@@ -32,8 +32,7 @@ HWY_INLINE void Corrected(const GptqBlock& block, int64_t column,
     const VF factor = hn::Set(d, s[j]);
     const float* delta = deltas + j * block.rows + first;
     for (int k = 0; k < kCount; ++k) {
-      v[k] = hn::Add(v[k],
-                     hn::Mul(factor, hn::LoadU(d, delta + k * kLanes)));
+      v[k] = hn::Add(v[k], hn::Mul(factor, hn::LoadU(d, delta + k * kLanes)));
     }
   }
 }
@@ -56,8 +55,7 @@ HWY_INLINE void RunRows(const GptqBlock& block, const float* original,
       const VF scale = hn::LoadU(d, block.scales + group + k * kLanes);
       const VF zero = hn::LoadU(d, block.zeros + group + k * kLanes);
       const VF rounded = hn::Round(hn::Div(v[k], scale));
-      const VF q =
-          hn::Min(hn::Max(hn::Add(rounded, zero), least), most);
+      const VF q = hn::Min(hn::Max(hn::Add(rounded, zero), least), most);
       const VF back = hn::Mul(hn::Sub(q, zero), scale);
       hn::StoreU(hn::Sub(hn::LoadU(d, original + at), back), d, deltas + at);
       hn::StoreU(hn::DemoteTo(d8, hn::ConvertTo(d32, q)), d8, codes + at);
@@ -65,8 +63,8 @@ HWY_INLINE void RunRows(const GptqBlock& block, const float* original,
   }
 }
 
-void RunGptqBlockImpl(const GptqBlock& block, const float* original, const float* w,
-                      float* deltas, int8_t* codes) {
+void RunGptqBlockImpl(const GptqBlock& block, const float* original,
+                      const float* w, float* deltas, int8_t* codes) {
   constexpr int64_t kMany = kChains * kLanes;
   constexpr int kFew = kGptqRows / kLanes;
   int64_t first = 0;

@@ -8,8 +8,8 @@
 // Matrices lie with the columns of the weight outermost, so that rows are next
 // to each other. Source: see core/method/gptq.cc.
 //
-// The scalar twin is core/kernels/reference.h; codes and d are equal bit for bit
-// on every target.
+// The scalar twin is core/kernels/reference.h; codes and d are equal bit for
+// bit on every target.
 //
 // Legend: C columns of the block, R rows, G groups.
 #ifndef QUANT_CORE_KERNELS_GPTQ_BLOCK_H_
@@ -23,10 +23,10 @@ namespace quant {
 inline constexpr int64_t kGptqRows = 16;
 
 struct GptqBlock {
-  int64_t rows = 0;            // R
-  int64_t columns = 0;         // C
-  const float* s = nullptr;    // [C, C], transposed: S_ji at [i][j]
-  int64_t s_stride = 0;        // elements between its rows
+  int64_t rows = 0;                 // R
+  int64_t columns = 0;              // C
+  const float* s = nullptr;         // [C, C], transposed: S_ji at [i][j]
+  int64_t s_stride = 0;             // elements between its rows
   const int32_t* groups = nullptr;  // [C]: which of G
   const float* scales = nullptr;    // [G, R] > 0, finite
   const float* zeros = nullptr;     // [G, R], integers
@@ -35,8 +35,8 @@ struct GptqBlock {
 };
 
 // original (o), w [C, R] finite -> deltas (d), codes [C, R].
-void RunGptqBlock(const GptqBlock& block, const float* original,
-                  const float* w, float* deltas, int8_t* codes);
+void RunGptqBlock(const GptqBlock& block, const float* original, const float* w,
+                  float* deltas, int8_t* codes);
 
 }  // namespace quant
 

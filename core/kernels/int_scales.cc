@@ -14,10 +14,10 @@
 #ifndef QUANT_CORE_KERNELS_INT_SCALES_ONCE_
 #define QUANT_CORE_KERNELS_INT_SCALES_ONCE_
 namespace quant {
-// How positive numbers are rounded to a type, upwards unless it is F32, and the
+// How positive floats are rounded upwards to a type with fewer bits, and the
 // range in which the result is a normal number of it.
 struct ScaleRounding {
-  uint32_t dropped;  // low bits of F32; none: to nearest
+  uint32_t dropped;  // low bits
   float least;
   float greatest;
 };
@@ -40,13 +40,12 @@ using DU = hn::Rebind<uint32_t, DD>;
 using DI = hn::Rebind<int32_t, DD>;
 constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(DD()));
 
-// `value` is positive.
-HWY_INLINE hn::Vec<DF> Rounded(const ScaleRounding& rounding,
+// The least float >= value (positive), then the least value of the type.
+HWY_INLINE hn::Vec<DF> RoundedUp(const ScaleRounding& rounding,
                                  hn::Vec<DD> value) {
   const DF df;
   const DU du;
   const hn::Vec<DF> nearest = hn::DemoteTo(df, value);
-  if (rounding.dropped == 0) return nearest;
   const auto bits = hn::BitCast(du, nearest);
   // 1 where the nearest float is below: the next one has the next code.
   const hn::Vec<DF> short_of = hn::DemoteTo(
@@ -70,7 +69,7 @@ HWY_INLINE void ScalesOf(const IntScaleRule& rule,
       rule.symmetric ? hn::Mul(hn::Set(dd, 2.0), hn::Max(hn::Neg(low), high))
                      : hn::Sub(high, low);
   const auto steps = hn::Set(dd, static_cast<double>(rule.q_max - rule.q_min));
-  auto scale = Rounded(rounding, hn::Div(width, steps));
+  auto scale = RoundedUp(rounding, hn::Div(width, steps));
   const auto ordinary = hn::And(hn::Ge(scale, hn::Set(df, rounding.least)),
                                 hn::Le(scale, hn::Set(df, rounding.greatest)));
   // A divisor for lanes that are not: their zero point is not used.

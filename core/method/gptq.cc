@@ -17,7 +17,7 @@
 //
 // which gives the same weights without an inverse: Chee et al., "QuIP: 2-Bit
 // Quantization of Large Language Models with Guarantees", 2023, theorem 6
-// (docs/adr/0014).
+// (docs/adr/0016).
 //
 // A group's scale is found when its first column's block begins, from the
 // weights that make up best for the errors of the blocks before: as the paper's

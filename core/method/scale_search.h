@@ -1,7 +1,7 @@
-// The scale rule mse: of ranges [p lo, p hi] around the one that covers, the one
-// with the least sum of (x_hat - x)^2. p = 1 is tried first and kept on ties, so
-// the result is never worse than minmax. Errors are measured with the stored
-// (rounded) scale.
+// The scale rule mse: of ranges [p lo, p hi] around the one that covers, the
+// one with the least sum of (x_hat - x)^2. p = 1 is tried first and kept on
+// ties, so the result is never worse than minmax. Errors are measured with the
+// stored (rounded) scale.
 #ifndef QUANT_CORE_METHOD_SCALE_SEARCH_H_
 #define QUANT_CORE_METHOD_SCALE_SEARCH_H_
 

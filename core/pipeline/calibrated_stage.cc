@@ -29,7 +29,7 @@ constexpr int64_t kHiddenBytes = int64_t{256} << 20;
 constexpr int64_t kStatisticsBytes = int64_t{1} << 30;
 // Weights that met fewer tokens than so many times their columns are starved:
 // fitted to those, they are worse on others than when rounded to nearest
-// (measured: docs/adr/0014).
+// (measured: docs/adr/0016).
 constexpr int64_t kTokensPerColumn = 2;
 // What products pack for themselves, per thread.
 constexpr int64_t kProductBytes = int64_t{24} << 20;

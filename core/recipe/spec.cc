@@ -127,7 +127,7 @@ absl::Status FillKeepCodes(v1::Output& output) {
   for (const char* name :
        {"scheme", "method", "group_size", "whole", "symmetric", "scale",
         "rules", "on_mismatch", "search", "allow_requantize", "target_bytes",
-        "target_bits_per_weight", "loader", "tensor_parallel", "calibrated"}) {
+        "target_bits_per_weight", "loader", "tensor_parallel"}) {
     const auto* field = recipe.GetDescriptor()->FindFieldByName(name);
     const bool set = field->is_repeated()
                          ? recipe.GetReflection()->FieldSize(recipe, field) > 0
@@ -142,6 +142,7 @@ absl::Status FillKeepCodes(v1::Output& output) {
   if (recipe.format().empty()) {
     return InvalidSpec("keep_codes needs a format, e.g. \"awq\"", "format");
   }
+  recipe.clear_calibrated();
   if (output.name().empty()) output.set_name(recipe.format());
   return absl::OkStatus();
 }

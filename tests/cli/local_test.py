@@ -107,7 +107,7 @@ class Calibrated(Case):
         for artifact in ("gptq", "rtn"):
             out, _ = self.ctl(OK, "eval", artifact, "--reference", MODEL,
                               "--evaluation", TOKENS, "-o", "json")
-            kl.append(json.loads(out)["kl_mean"])
+            kl.append(json.loads(out)["klMean"])
         self.assertLess(kl[0], 0.7 * kl[1])
 
     def test_weights_that_met_too_little_are_named(self):

@@ -55,7 +55,7 @@ class MemoryTest : public WorkerTest {
 };
 
 TEST_F(MemoryTest, OneJobWaitsForTheOthersMemory) {
-  const v1::JobSpec spec = Spec(SlowModel());
+  const v1::JobSpec spec = Spec(SlowModel(), "mse");
   const int64_t bound = BoundOf(spec);
   const std::string first = Enqueue(spec);
   const std::string second = Enqueue(spec);
@@ -75,7 +75,7 @@ TEST_F(MemoryTest, OneJobWaitsForTheOthersMemory) {
 }
 
 TEST_F(MemoryTest, AWaitingJobCanBeCancelled) {
-  const v1::JobSpec spec = Spec(SlowModel());
+  const v1::JobSpec spec = Spec(SlowModel(), "mse");
   const std::string first = Enqueue(spec);
   StartPool([&](WorkerOptions& options) {
     options.slots = 2;

@@ -1,0 +1,112 @@
+#include "core/pipeline/check_request.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "core/artifact/format.h"
+#include "core/artifact/loader.h"
+#include "core/base/error.h"
+#include "core/base/limits.h"
+#include "core/base/status_macros.h"
+#include "core/codec/codec.h"
+#include "core/method/method.h"
+
+namespace quant {
+namespace {
+
+// Of the mean of the Hessian's diagonal: beyond this, nothing is left of it.
+constexpr double kMaxDamping = 1000;
+
+absl::Status CheckTakesCodes(const OutputRequest& output,
+                             const std::string& field) {
+  QUANT_ASSIGN_OR_RETURN(const ArtifactFormat* format,
+                         FindFormat(output.format));
+  if (output.importance != nullptr) {
+    return InvalidSpec(
+        "an importance matrix can't change codes that are kept; leave it or "
+        "keep_codes out",
+        field + "keep_codes");
+  }
+  if (format->TakesCodes()) return absl::OkStatus();
+  std::string known;
+  for (const FormatInfo& info : Formats()) {
+    if (!(*FindFormat(info.name))->TakesCodes()) continue;
+    absl::StrAppend(&known, known.empty() ? "" : ", ", info.name);
+  }
+  return MakeError(
+      absl::StatusCode::kInvalidArgument, Reason::kUnsupported,
+      absl::StrCat("format \"", output.format,
+                   "\" does not take codes as they are; ", known, " do"),
+      field + "format");
+}
+
+absl::Status CheckCalibration(const OutputRequest& output,
+                              const QuantMethod& method,
+                              const std::string& field) {
+  if (method.Needs() == Statistics::kNone) return absl::OkStatus();
+  if (output.calibration == nullptr) {
+    return MakeError(
+        absl::StatusCode::kInvalidArgument, Reason::kInvalidSpec,
+        absl::StrCat("method \"", output.method,
+                     "\": needs calibration text (--calibration FILE); the "
+                     "nearest that needs none is \"rtn\""),
+        "calibration");
+  }
+  const double damping = output.calibrated.damping;
+  if (damping > 0 && damping <= kMaxDamping) return absl::OkStatus();
+  return InvalidSpec(
+      absl::StrCat("a damping of ", damping, "; more than 0 and at most ",
+                   kMaxDamping, " are allowed"),
+      field + "damping");
+}
+
+}  // namespace
+
+absl::Status CheckRequest(const PlanRequest& request) {
+  if (request.outputs.empty()) return InvalidSpec("no outputs", "outputs");
+  for (size_t i = 0; i < request.outputs.size(); ++i) {
+    const OutputRequest& output = request.outputs[i];
+    const std::string field = absl::StrCat("outputs[", i, "].recipe.");
+    const auto loader = LoaderCheck::Make(output.loader, output.format);
+    if (!loader.ok()) return Annotate(loader.status(), "", field);
+    const auto check = [&](const Scheme& scheme, const std::string& at) {
+      const auto codec = MakeCodec(scheme);
+      if (!codec.ok()) return Annotate(codec.status(), "", at);
+      const auto method = FindMethod(output.method);
+      if (!method.ok()) return method.status();
+      QUANT_RETURN_IF_ERROR((*method)->Check(scheme));
+      QUANT_RETURN_IF_ERROR(CheckCalibration(output, **method, field));
+      const auto format = FindFormat(output.format);
+      if (!format.ok()) return format.status();
+      const Scheme stored = (*method)->Needs() == Statistics::kNone
+                                ? scheme
+                                : WithGroups(output, scheme);
+      QUANT_RETURN_IF_ERROR((*format)->CheckScheme(stored));
+      return Annotate(loader->CheckScheme(stored), "", at);
+    };
+    if (output.keep_codes) {
+      QUANT_RETURN_IF_ERROR(CheckTakesCodes(output, field));
+      continue;
+    }
+    QUANT_RETURN_IF_ERROR(check(output.scheme, field));
+    for (size_t rule = 0; rule < output.rules.size(); ++rule) {
+      if (!output.rules[rule].scheme) continue;
+      QUANT_RETURN_IF_ERROR(check(*output.rules[rule].scheme,
+                                  absl::StrCat(field, "rules[", rule, "].")));
+    }
+    if (output.nonfinite != request.outputs[0].nonfinite) {
+      return InvalidSpec("all outputs of a job must agree on nonfinite",
+                         field + "nonfinite");
+    }
+  }
+  return absl::OkStatus();
+}
+
+Scheme WithGroups(const OutputRequest& request, Scheme scheme) {
+  scheme.act_order = request.calibrated.act_order &&
+                     !request.calibrated.static_groups &&
+                     scheme.granularity == Granularity::kGroup;
+  return scheme;
+}
+
+}  // namespace quant

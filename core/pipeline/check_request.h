@@ -1,0 +1,21 @@
+// What of a request can be refused before the model is looked at.
+#ifndef QUANT_CORE_PIPELINE_CHECK_REQUEST_H_
+#define QUANT_CORE_PIPELINE_CHECK_REQUEST_H_
+
+#include "absl/status/status.h"
+#include "core/codec/scheme.h"
+#include "core/pipeline/request.h"
+
+namespace quant {
+
+// Schemes, methods, formats and loaders that exist and go together. Fields of
+// errors are as in "outputs[0].recipe.format".
+absl::Status CheckRequest(const PlanRequest& request);
+
+// `scheme` as a calibrated method stores it: groups may be of columns in
+// another order than the weight's.
+Scheme WithGroups(const OutputRequest& request, Scheme scheme);
+
+}  // namespace quant
+
+#endif  // QUANT_CORE_PIPELINE_CHECK_REQUEST_H_
