@@ -34,7 +34,8 @@ MXFP4_RULE = ("--rule", "Linear=MXFP4")
 FLAGS = {"MXFP4": MXFP4_RULE, "MXFP4_MOE": MXFP4_RULE}
 TYPES = {"MXFP4_MOE": {"MXFP4"}}
 # Flags that a method needs besides its name, as str.format of the model.
-METHOD_FLAGS = {}
+METHOD_FLAGS = {"gptq": ("--calibration", "{calibration}", "--sequence-length",
+                         "{context}", "--calibration-sequences", "64")}
 METHOD_GROUP = "64"
 SAMPLE = ("W4A16", "FP8_E5M2", "NVFP4A16", "NF4", "Q4_K_M")
 FIRST = ("compressed-tensors", "safetensors")  # the defaults
