@@ -380,22 +380,8 @@ class Gptq final : public QuantMethod {
   Statistics Needs() const override { return Statistics::kHessian; }
 
   absl::Status Check(const Scheme& scheme) const override {
-    absl::string_view nearest;
-    if (scheme.type != NumberType::kInt || scheme.scales != ScaleKind::kFloat) {
-      nearest = scheme.bits <= 4 ? "W4A16" : "W8A16";
-    } else if (scheme.granularity != Granularity::kGroup &&
-               scheme.granularity != Granularity::kChannel) {
-      nearest = "the same with group size 128 or \"channel\"";
-    } else {
-      return absl::OkStatus();
-    }
-    return MakeError(
-        absl::StatusCode::kInvalidArgument, Reason::kUnsupported,
-        absl::StrCat("method \"gptq\": scheme \"", scheme.name, "\" (",
-                     DescribeScheme(scheme),
-                     "); it gives integers with one scale per group or row; "
-                     "the nearest is ",
-                     nearest, ", or method \"rtn\""));
+    return CheckGroupedIntegers("gptq", "it finds codes and scales of integers",
+                                scheme);
   }
 
   std::unique_ptr<Preparation> Prepare(

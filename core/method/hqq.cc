@@ -145,22 +145,7 @@ class Hqq final : public QuantMethod {
   Statistics Needs() const override { return Statistics::kNone; }
 
   absl::Status Check(const Scheme& scheme) const override {
-    absl::string_view nearest;
-    if (scheme.type != NumberType::kInt || scheme.scales != ScaleKind::kFloat) {
-      nearest = scheme.bits <= 4 ? "W4A16" : "W8A16";
-    } else if (scheme.granularity != Granularity::kGroup &&
-               scheme.granularity != Granularity::kChannel) {
-      nearest = "the same with group size 128 or \"channel\"";
-    } else {
-      return absl::OkStatus();
-    }
-    return MakeError(
-        absl::StatusCode::kInvalidArgument, Reason::kUnsupported,
-        absl::StrCat("method \"hqq\": scheme \"", scheme.name, "\" (",
-                     DescribeScheme(scheme),
-                     "); it fits scales of integers, one per group or row; "
-                     "the nearest is ",
-                     nearest, ", or method \"rtn\""));
+    return CheckGroupedIntegers("hqq", "it fits scales of integers", scheme);
   }
 
   int ReducePasses(const Codec& codec,

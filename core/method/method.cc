@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "absl/strings/str_cat.h"
+#include "core/base/error.h"
 #include "core/base/names.h"
 
 namespace quant {
@@ -41,6 +43,26 @@ absl::StatusOr<const QuantMethod*> FindMethod(absl::string_view name) {
   std::vector<std::string> known;
   for (const MethodInfo& info : Methods()) known.emplace_back(info.name);
   return UnknownNameError("method", name, known);
+}
+
+absl::Status CheckGroupedIntegers(absl::string_view method,
+                                  absl::string_view does,
+                                  const Scheme& scheme) {
+  absl::string_view nearest;
+  if (scheme.type != NumberType::kInt || scheme.scales != ScaleKind::kFloat) {
+    nearest = scheme.bits <= 4 ? "W4A16" : "W8A16";
+  } else if (scheme.granularity != Granularity::kGroup &&
+             scheme.granularity != Granularity::kChannel) {
+    nearest = "the same with group size 128 or \"channel\"";
+  } else {
+    return absl::OkStatus();
+  }
+  return MakeError(
+      absl::StatusCode::kInvalidArgument, Reason::kUnsupported,
+      absl::StrCat("method \"", method, "\": scheme \"", scheme.name, "\" (",
+                   DescribeScheme(scheme), "); ", does,
+                   ", one per group or row; the nearest is ", nearest,
+                   ", or method \"rtn\""));
 }
 
 }  // namespace quant

@@ -174,6 +174,12 @@ std::vector<MethodInfo> Methods();
 // INVALID_ARGUMENT UNKNOWN_NAME with the nearest name.
 absl::StatusOr<const QuantMethod*> FindMethod(absl::string_view name);
 
+// OK for integers with one float scale per group or row. INVALID_ARGUMENT
+// UNSUPPORTED for others, with the nearest. `does`: "it fits scales of
+// integers".
+absl::Status CheckGroupedIntegers(absl::string_view method,
+                                  absl::string_view does, const Scheme& scheme);
+
 }  // namespace quant
 
 #endif  // QUANT_CORE_METHOD_METHOD_H_

@@ -11,6 +11,7 @@
 #include "core/base/error.h"
 #include "core/base/status_macros.h"
 #include "core/kernels/convert.h"
+#include "core/transform/view_read.h"
 
 namespace quant {
 namespace {
@@ -100,24 +101,11 @@ absl::Status ConvertedModel::Adopt(GgufMap map) {
 
 absl::Status ConvertedModel::Read(const TensorEntry& tensor, int64_t begin,
                                   absl::Span<uint8_t> out) const {
-  const auto it =
-      std::lower_bound(tensors_.begin(), tensors_.end(), tensor.name,
-                       [](const TensorEntry& entry, const std::string& name) {
-                         return entry.name < name;
-                       });
   const int64_t size = static_cast<int64_t>(out.size());
-  const int64_t element = it == tensors_.end() ? 1 : SizeOf(it->dtype);
-  if (it == tensors_.end() || it->name != tensor.name || begin < 0 ||
-      begin > it->bytes || size > it->bytes - begin || begin % element != 0 ||
-      size % element != 0) {
-    return MakeError(absl::StatusCode::kInternal, Reason::kInternal,
-                     absl::StrCat("tensor \"", tensor.name, "\": read of ",
-                                  size, " bytes at ", begin, " is none of ",
-                                  "whole elements of it"));
-  }
-  const GgufMapping& mapping = mappings_[it - tensors_.begin()];
-  const int64_t first = begin / element;
-  const int64_t last = first + size / element;
+  QUANT_ASSIGN_OR_RETURN(const ElementRange read,
+                         ElementsOfRead(tensors_, tensor, begin, size));
+  const GgufMapping& mapping = mappings_[read.index];
+  const int64_t first = read.first, last = read.last;
   if (mapping.source == GgufSource::kGenerated) {
     if (size > 0) std::memcpy(out.data(), &mapping.values[first], size);
     return absl::OkStatus();
