@@ -158,7 +158,7 @@ TEST_F(ResumeTest, StraysAreNotPublished) {
   WriteAll(output + "/model-00001-of-00002.safetensors", "old");
   std::filesystem::create_directories(output + "/folder/deep");
   WriteAll(output + "/folder/deep/file", "x");
-  Finish();
+  ASSERT_TRUE(Finish().ok());
   EXPECT_FALSE(PathExists(output + "/folder"));
 }
 
