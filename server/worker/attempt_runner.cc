@@ -112,6 +112,8 @@ class Runner {
   }
 
   void AskForMemory(int64_t bytes) {
+    // A plan has one bound, asked for once.
+    if (share_ != nullptr || bytes < 0) return child_.Kill();
     auto share = memory_.Ask(bytes, [this] { waker_.Wake(); });
     if (!share.ok()) {
       end_.error = ToRpcStatus(share.status());
