@@ -216,6 +216,37 @@ absl::Status CheckAttentionScale(const ConfigObject& config,
                                   " compute as if it were ", wanted));
 }
 
+// Loaders know which layers have a window: all but every so-manieth.
+absl::Status CheckWindows(const ConfigObject& config,
+                          const DecoderConfig& out) {
+  const Family family = out.family->family;
+  if ((family & (kGemma2 | kGemma3)) == 0) return absl::OkStatus();
+  const int64_t period = family == kGemma2 ? 2 : 6;
+  QUANT_ASSIGN_OR_RETURN(
+      const int64_t pattern,
+      config.Int({"sliding_window_pattern"}, {1, kU32Range.max}, period));
+  if (pattern != period) {
+    return Unsupported(absl::StrCat("sliding_window_pattern is ", pattern,
+                                    "; loaders of ", out.family->gguf_name,
+                                    " compute as if it were ", period));
+  }
+  const Json* types = config.Find({"layer_types"});
+  if (types == nullptr) return absl::OkStatus();
+  if (!types->is_array() || types->size() != static_cast<size_t>(out.layers)) {
+    return config.Wrong("layer_types", *types, "a list of one per layer");
+  }
+  for (int64_t i = 0; i < out.layers; ++i) {
+    const char* wanted =
+        i % period < period - 1 ? "sliding_attention" : "full_attention";
+    if ((*types)[i] != wanted) {
+      return Unsupported(absl::StrCat("layer_types[", i, "] is not \"", wanted,
+                                      "\"; loaders of ", out.family->gguf_name,
+                                      " compute as if it were"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ReadAttention(const ConfigObject& config, DecoderConfig& out) {
   const Family family = out.family->family;
   if (family == kGemma2) {
@@ -236,6 +267,7 @@ absl::Status ReadAttention(const ConfigObject& config, DecoderConfig& out) {
                            config.Int({"sliding_window"}, {0, kU32Range.max},
                                       family == kPhi3 ? 0 : 4096));
   }
+  QUANT_RETURN_IF_ERROR(CheckWindows(config, out));
   return CheckAttentionScale(config, out);
 }
 

@@ -44,9 +44,9 @@ struct RowScales {
   const int8_t* zeros = nullptr;  // the same, or null when symmetric
   // Weights and scales are F16 or BF16 values (see IntRow::narrow).
   bool narrow = false;
-  // For codecs that choose scales themselves: how much an error in each column
+  // For codecs that choose scales themselves: how much an error in each value
   // matters, [I] >= 0, or null: equally; and how long to search.
-  const float* importance = nullptr;
+  const float* weights = nullptr;
   SearchLevel search = SearchLevel::kDefault;
 };
 

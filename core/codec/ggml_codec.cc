@@ -31,11 +31,11 @@ class GgmlCodec final : public Codec {
   void EncodeRow(const float* x, int64_t cols, const RowScales& scales,
                  uint8_t* codes, LaneSums& sums) const override {
     if (kernels_.encode_measured != nullptr) {
-      kernels_.encode_measured(x, cols, scales.importance, scales.search, codes,
+      kernels_.encode_measured(x, cols, scales.weights, scales.search, codes,
                                sums);
       return;
     }
-    kernels_.encode(x, cols, scales.importance, scales.search, codes);
+    kernels_.encode(x, cols, scales.weights, scales.search, codes);
     float back[kChunk];
     for (int64_t i = 0; i < cols; i += kChunk) {
       const int64_t n = std::min(kChunk, cols - i);

@@ -14,6 +14,7 @@
 
 #include "core/kernels/convert.h"
 #include "core/kernels/narrow_rows.h"
+#include "core/kernels/value_weights.h"
 #include "core/method/method.h"
 #include "core/method/scale_search.h"
 
@@ -83,7 +84,7 @@ class Rtn final : public QuantMethod {
         codec.TensorScale(stats.lo, stats.hi, stats.mean_scale()));
     ChooseScales(codec, options, type, stats, x, rows, cols, out, scratch);
     codec.StoreScales(type, out);
-    return Encode(codec, options, x, out);
+    return Encode(codec, options, x, out, scratch);
   }
 
   std::optional<ErrorSums> QuantizeSource(
@@ -222,14 +223,20 @@ class Rtn final : public QuantMethod {
   }
 
   static ErrorSums Encode(const Codec& codec, const MethodOptions& options,
-                          const float* x, CodeTile& out) {
+                          const float* x, CodeTile& out,
+                          MethodScratch& scratch) {
     LaneSums lanes;
     const int64_t row_bytes = codec.row_bytes(out.cols);
     for (int64_t r = 0; r < out.rows; ++r) {
       const float* row = x + r * out.cols;
       uint8_t* codes = out.codes.data() + r * row_bytes;
       RowScales scales = codec.ScalesOfRow(out, r, options.narrow);
-      scales.importance = options.ImportanceOf(out.first_row + r, out.cols);
+      if (const float* importance =
+              options.ImportanceOf(out.first_row + r, out.cols)) {
+        scratch.weights.resize(out.cols);
+        WeighValues(row, importance, out.cols, scratch.weights.data());
+        scales.weights = scratch.weights.data();
+      }
       scales.search = options.search;
       codec.EncodeRow(row, out.cols, scales, codes, lanes);
     }

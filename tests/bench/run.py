@@ -11,7 +11,6 @@ and include the SHA-256 of every output file.
 
 import argparse
 import json
-import mmap
 import os
 import re
 import shutil
@@ -22,6 +21,8 @@ import sys
 import tempfile
 import time
 import urllib.request
+
+from machine import touch_memory
 
 THREADS = "2"
 
@@ -42,26 +43,6 @@ def read_all(path):
     with open(path, "rb", buffering=0) as file:
         while file.read(1 << 22):
             pass
-
-
-def touch_memory(size=6 << 30):
-    """Makes the host back free memory that it has taken from this guest.
-
-    Otherwise whoever writes first pays seconds for it, be it `cp` or quantd. In
-    a process of its own: what is started from here inherits the peak.
-    """
-    with open("/proc/meminfo") as file:
-        available = int(re.search(r"MemAvailable:\s+(\d+)", file.read())[1]) << 10
-    child = os.fork()
-    if child == 0:
-        size = min(size, available // 2)
-        piece = b"\1" * (1 << 24)
-        with mmap.mmap(-1, size) as memory:
-            for offset in range(0, size - len(piece), len(piece)):
-                memory[offset:offset + len(piece)] = piece
-        os._exit(0)
-    if os.waitpid(child, 0)[1] != 0:
-        sys.exit("can't touch %d bytes of memory" % size)
 
 
 def bench_local(build, model, rounds, work):

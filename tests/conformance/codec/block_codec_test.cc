@@ -106,12 +106,12 @@ TEST_P(BlockCodecConformance, BlocksAreIndependent) {
       LaneSums sums;
       const auto whole =
           Encode(row.values.data(), kCols,
-                 {.importance = importance.data(), .search = search}, sums);
+                 {.weights = importance.data(), .search = search}, sums);
       std::vector<uint8_t> parts;
       for (int64_t at = 0; at < kCols; at += block) {
         const auto part = Encode(
             row.values.data() + at, block,
-            {.importance = importance.data() + at, .search = search}, sums);
+            {.weights = importance.data() + at, .search = search}, sums);
         parts.insert(parts.end(), part.begin(), part.end());
       }
       EXPECT_EQ(parts, whole) << row.name;

@@ -241,12 +241,36 @@ TEST(DecoderConfig, RefusesWhatLoadersComputeInAnotherWay) {
        "as if it were true"},
       {"Gemma2ForCausalLM", {{"query_pre_attn_scalar", 16}}, "as if it were 8"},
       {"Gemma3ForCausalLM", {{"attn_logit_softcapping", 50.0}}, "have none"},
+      {"Gemma3ForCausalLM", {{"sliding_window_pattern", 2}}, "as if it were 6"},
+      {"Gemma3ForCausalLM",
+       {{"layer_types", {"sliding_attention", "full_attention"}}},
+       "layer_types[1] is not \"sliding_attention\""},
+      {"Gemma2ForCausalLM",
+       {{"layer_types", {"full_attention", "full_attention"}}},
+       "layer_types[0] is not \"sliding_attention\""},
   };
   for (const auto& [name, patch, message] : rows) {
     const auto parsed = Parse(With(name, patch));
     EXPECT_EQ(GetReason(parsed.status()), Reason::kUnsupported) << patch;
     EXPECT_THAT(std::string(parsed.status().message()), HasSubstr(message));
   }
+}
+
+TEST(DecoderConfig, TakesTheWindowsThatLoadersHave) {
+  const Json usual[] = {
+      {{"layer_types", {"sliding_attention", "sliding_attention"}},
+       {"sliding_window_pattern", 6}},
+      {{"layer_types", nullptr}}};
+  for (const Json& patch : usual) {
+    EXPECT_TRUE(Parse(With("Gemma3ForCausalLM", patch)).ok()) << patch;
+  }
+  EXPECT_TRUE(
+      Parse(With("Gemma2ForCausalLM",
+                 {{"layer_types", {"sliding_attention", "full_attention"}}}))
+          .ok());
+  EXPECT_FALSE(
+      Parse(With("Gemma2ForCausalLM", {{"layer_types", {"sliding_attention"}}}))
+          .ok());
 }
 
 TEST(DecoderConfig, NamesTheNearestFamily) {

@@ -1,7 +1,7 @@
 """What quantctl writes as GGUF, in llama.cpp: every file must load, tokenize as
 the model's own tokenizer does, continue a text, and diverge from the F16 file
 no more than the file of the same type that llama.cpp's own quantizer makes
-(beyond one standard error of the latter), without and with an importance
+(beyond two standard errors of the difference), without and with an importance
 matrix. Prints a table; exits with 1 when something fails.
 
 usage: compare.py QUANTCTL WORK_DIRECTORY [--windows N]
@@ -202,11 +202,12 @@ class Comparison:
             row(file_type, f"{ours.divergence:.6f}", "refused")
             return
         theirs = evaluate.compare(reference, self.windows, self.base)
+        error = evaluate.standard_error(ours.means - theirs.means)
         row(file_type, f"{ours.divergence:.6f}", f"{theirs.divergence:.6f}",
-            f"{theirs.error:.6f}", f"{ours.divergence / theirs.divergence:.3f}",
+            f"{error:.6f}", f"{ours.divergence / theirs.divergence:.3f}",
             f"{ours.perplexity:.4f}", f"{theirs.perplexity:.4f}",
             path.stat().st_size, reference.stat().st_size)
-        if ours.divergence > theirs.divergence + theirs.error:
+        if ours.divergence > theirs.divergence + 2 * error:
             self.fail(f"{file_type}: diverges more than llama.cpp's own file")
 
 

@@ -6,8 +6,9 @@ the mean over all positions of
 
     KL(base || file) = sum_v p_base(v) (ln p_base(v) - ln p(v))
 
-and its standard error that of the windows' means: positions of one window are
-not independent.
+Standard errors are those of the windows' means: positions of one window are not
+independent. Two files read the same windows, so that their difference is known
+better than either.
 """
 
 import contextlib
@@ -67,9 +68,20 @@ def log_probabilities(model, window):
 
 @dataclasses.dataclass
 class Figures:
-    divergence: float  # nats per position
-    error: float  # standard error of it
+    means: np.ndarray  # divergence per window, in nats per position
     perplexity: float
+
+    @property
+    def divergence(self):
+        return float(self.means.mean())
+
+    @property
+    def error(self):
+        return standard_error(self.means)
+
+
+def standard_error(means):
+    return float(np.std(means, ddof=1) / math.sqrt(len(means)))
 
 
 def predictions(path, windows):
@@ -92,8 +104,7 @@ def compare(path, windows, base):
         losses.append(-found[np.arange(len(window) - 1), window[1:]].mean())
     model.close()
     return Figures(
-        divergence=float(np.mean(means)),
-        error=float(np.std(means, ddof=1) / math.sqrt(len(means))),
+        means=np.array(means),
         perplexity=math.exp(float(np.mean(losses))),
     )
 
