@@ -2,7 +2,8 @@
 # nothing here is needed to use CMake directly.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test interop soak bench install format clean
+.PHONY: help deps build demo test deploy-check interop soak bench install format \
+  clean
 
 BUILD := build/release
 PREFIX ?= /usr/local
@@ -10,7 +11,7 @@ PREFIX ?= /usr/local
 TEST_JOBS ?= 2
 
 help: ## Print what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps: ## Install the Debian packages that everything below needs
 	@scripts/deps.sh
@@ -29,6 +30,10 @@ build: deps $(BUILD)/build.ninja ## Build everything: release, with tests
 interop: build ## Hold artifacts against the public loaders (builds llama.cpp, downloads torch)
 	@tests/interop/llama_cpp/run.sh $(BUILD)
 	@tests/interop/optional/run.sh $(BUILD)
+
+deploy-check: deps $(BUILD)/build.ninja ## Lint, render and check the chart and the Kubernetes manifests (builds Helm)
+	@cmake --build $(BUILD) --target quantd quantctl
+	@tests/deploy/check.sh $(BUILD)
 
 soak: build ## Kill loops, full disks and big models: long runs of the fault tests
 	@tests/faults/soak.sh $(BUILD)

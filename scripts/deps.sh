@@ -16,10 +16,10 @@ packages=(
   libcivetweb-dev libcli11-dev libdnnl-dev libhwy-dev libpcre2-dev libre2-dev
   libspdlog-dev libsqlite3-dev libssl-dev libutf8proc-dev libxxhash-dev
   libyaml-cpp-dev nlohmann-json3-dev prometheus-cpp-dev
-  # Tests and benchmarks: grpcurl is built with Go, the independent reader of
-  # artifacts runs in a Python virtual environment.
+  # Tests and benchmarks: grpcurl and Helm are built with Go, the independent
+  # reader of artifacts runs in a Python virtual environment.
   golang-go libbenchmark-dev libgmock-dev libgtest-dev prometheus python3
-  python3-venv
+  python3-venv python3-yaml
 )
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
