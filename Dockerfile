@@ -40,6 +40,7 @@ RUN groupadd --gid 10001 quantd \
 COPY --from=build /libs/ /usr/local/lib/
 COPY --from=build /out/ /usr/local/bin/
 COPY deploy/image.yaml /etc/quantd/quantd.yaml
+COPY deploy/ci/quantize.sh /usr/share/quant/ci/quantize.sh
 RUN ldconfig
 # By number: Kubernetes knows no names when it asks whether this is root.
 USER 10001:10001
