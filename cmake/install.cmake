@@ -6,6 +6,8 @@
 #   lib/cmake/quant/ the package: find_package(quant), targets quant::client
 #                    and quant::core
 #   share/quant/proto/  the API, for clients in other languages
+#   share/quant/ci/     the script that CI templates run
+#   share/man/, share/*/*completion*  the manual (manual.cmake)
 set(quant_include ${CMAKE_INSTALL_INCLUDEDIR}/quant)
 set(quant_package ${CMAKE_INSTALL_LIBDIR}/cmake/quant)
 
@@ -45,6 +47,9 @@ install(DIRECTORY ${PROJECT_BINARY_DIR}/proto/ DESTINATION ${quant_include}
         PATTERN "CMakeFiles" EXCLUDE PATTERN "worker" EXCLUDE)
 install(DIRECTORY proto/ DESTINATION ${CMAKE_INSTALL_DATADIR}/quant/proto
         FILES_MATCHING PATTERN "*.proto" PATTERN "worker" EXCLUDE)
+
+install(PROGRAMS deploy/ci/quantize.sh
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/quant/ci)
 
 configure_package_config_file(cmake/quantConfig.cmake.in
                               ${PROJECT_BINARY_DIR}/quantConfig.cmake

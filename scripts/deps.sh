@@ -20,6 +20,8 @@ packages=(
   # reader of artifacts runs in a Python virtual environment.
   golang-go libbenchmark-dev libgmock-dev libgtest-dev prometheus python3
   python3-venv python3-yaml
+  # Readers of the manual, and shells that complete.
+  fish groff-base mandoc zsh
 )
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then

@@ -66,11 +66,43 @@ std::string Bash(const std::vector<Words>& all) {
   return out;
 }
 
+// Works as a file of fpath, whose first call must complete at once, and by
+// `source`, which only declares.
 std::string Zsh(const std::vector<Words>& all) {
+  std::string commands, flags;
+  for (const Words& words : all) {
+    absl::StrAppend(
+        &commands, "    '", words.command, ":",
+        absl::StrReplaceAll(words.description, {{"'", "'\\''"}, {":", "\\:"}}),
+        "'\n");
+    absl::StrAppend(&flags, "    ", words.command, ") flags=(",
+                    absl::StrJoin(words.flags, " "), ") ;;\n");
+  }
   return absl::StrCat(
       "#compdef quantctl\n"
-      "autoload -U +X bashcompinit && bashcompinit\n",
-      Bash(all));
+      "_quantctl() {\n"
+      "  local -a commands flags\n"
+      "  commands=(\n",
+      commands,
+      "  )\n"
+      "  if (( CURRENT == 2 )); then\n"
+      "    _describe command commands\n"
+      "    return\n"
+      "  fi\n"
+      "  case $words[2] in\n",
+      flags,
+      "  esac\n"
+      "  if [[ $PREFIX == -* ]]; then\n"
+      "    compadd -- $flags\n"
+      "  else\n"
+      "    _files\n"
+      "  fi\n"
+      "}\n"
+      "if [[ $funcstack[1] == _quantctl ]]; then\n"
+      "  _quantctl \"$@\"\n"
+      "else\n"
+      "  compdef _quantctl quantctl\n"
+      "fi\n");
 }
 
 std::string Fish(const std::vector<Words>& all) {
