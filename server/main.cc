@@ -1,5 +1,5 @@
-// quantd: the server. `quantd attempt --fd N` is the worker process that it
-// starts for each attempt.
+// quantd: the server, and commands for who runs it. `quantd attempt --fd N` is
+// the worker process that the server starts for each attempt.
 #include <cstdio>
 #include <cstring>
 #include <string>
@@ -9,6 +9,7 @@
 #include "core/base/version.h"
 #include "server/app.h"
 #include "server/config/flags.h"
+#include "server/maintenance/commands.h"
 #include "server/signals.h"
 #include "server/telemetry/log.h"
 #include "server/worker/attempt_main.h"
@@ -74,6 +75,9 @@ int ServerMain(int argc, char** argv) {
 int main(int argc, char** argv) {
   if (argc >= 2 && std::strcmp(argv[1], "attempt") == 0) {
     return quant::AttemptMain(argc, argv);
+  }
+  if (argc >= 2 && quant::IsMaintenanceCommand(argv[1])) {
+    return quant::RunMaintenance({argv + 1, argv + argc});
   }
   return quant::ServerMain(argc, argv);
 }

@@ -2,7 +2,9 @@
 
 #include <bit>
 #include <optional>
+#include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -84,6 +86,22 @@ absl::StatusOr<Journal> Journal::Open(const std::string& path,
     QUANT_RETURN_IF_ERROR(journal.file_.Truncate(sound));
   }
   return journal;
+}
+
+absl::StatusOr<JournalReport> Journal::Inspect(const std::string& path) {
+  QUANT_ASSIGN_OR_RETURN(File file, File::OpenRead(path));
+  Journal journal(std::move(file));
+  QUANT_ASSIGN_OR_RETURN(const std::string text,
+                         ReadFile(path, kMaxJournalBytes));
+  JournalReport report{.bytes = static_cast<int64_t>(text.size())};
+  const size_t end = text.find('\n');
+  if (end == std::string::npos) return report;
+  const auto header = Unsealed(absl::string_view(text).substr(0, end));
+  if (!header || !absl::StartsWith(*header, "quant-journal 1 ")) return report;
+  report.sound_bytes =
+      static_cast<int64_t>(end) + 1 + journal.Parse(text.substr(end + 1));
+  report.tensors_done = static_cast<int64_t>(journal.done_.size());
+  return report;
 }
 
 int64_t Journal::Parse(const std::string& text) {

@@ -36,8 +36,19 @@ struct DoneTensor {
   std::vector<OutputRecord> outputs;
 };
 
+// A journal as it lies there, whosever work it is.
+struct JournalReport {
+  int64_t bytes = 0;
+  int64_t sound_bytes = 0;  // fewer: a torn or damaged line ends it
+  int64_t tensors_done = 0;
+};
+
 class Journal {
  public:
+  // Reads without changing anything, also beside a running attempt. All of an
+  // empty file is sound.
+  static absl::StatusOr<JournalReport> Inspect(const std::string& path);
+
   // Opens `path` and reads what it holds of `fingerprint`; starts an empty one
   // when there is none, when it is damaged from the first line on, or when it
   // belongs to other work (`*fresh` is then set).

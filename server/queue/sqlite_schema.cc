@@ -22,7 +22,6 @@ constexpr NetworkFileSystem kNetworkFileSystems[] = {
     {0x564c, "NCP"},        {0x73757245, "Coda"}, {0x01161970, "GFS2"},
 };
 
-constexpr int64_t kApplicationId = 0x514A4F42;  // "QJOB"
 // Checking reads the whole file: 64 MiB take about 100 ms.
 constexpr int64_t kAlwaysCheckBytes = 64 << 20;
 
@@ -107,7 +106,7 @@ absl::Status Create(SqliteDatabase& db) {
   QUANT_RETURN_IF_ERROR(db.Execute("BEGIN IMMEDIATE"));
   absl::Status status = db.Execute(absl::StrCat(
       kSchema, "INSERT INTO schema_version VALUES(", kSqliteSchemaVersion,
-      "); PRAGMA application_id=", kApplicationId, "; COMMIT"));
+      "); PRAGMA application_id=", kSqliteApplicationId, "; COMMIT"));
   if (!status.ok() && db.in_transaction()) {
     // The first error is the one to tell.
     db.Execute("ROLLBACK").IgnoreError();
@@ -121,7 +120,8 @@ absl::Status CheckOwner(SqliteDatabase& db, const std::string& path) {
                          QueryInt(db, "SELECT count(*) FROM sqlite_schema"));
   QUANT_ASSIGN_OR_RETURN(int64_t application,
                          QueryInt(db, "PRAGMA application_id"));
-  if (tables == 0 || application == kApplicationId) return absl::OkStatus();
+  if (tables == 0 || application == kSqliteApplicationId)
+    return absl::OkStatus();
   return Refuse(absl::StrCat(path,
                              ": is a database of another program, not a "
                              "queue; name another file"));

@@ -13,6 +13,7 @@
 
 namespace quant {
 
+inline constexpr int64_t kSqliteApplicationId = 0x514A4F42;  // "QJOB"
 inline constexpr int64_t kSqliteSchemaVersion = 1;
 
 // FAILED_PRECONDITION UNSUPPORTED when `magic` (statfs f_type) is a network

@@ -41,6 +41,7 @@ const std::map<std::string, Room>& Rooms() {
       {"server/queue", {1, {"core/base"}}},
       {"server/store", {1, {"core/base"}}},
       {"server/planner", {1, {"core/*", "quant/v1"}}},
+      {"server/maintenance", {2, {"core/base", "core/pipeline"}}},
       {"server/worker", {2, {"core/*", "quant/v1", "quant/worker"}}},
       {"server/api",
        {2,
