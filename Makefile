@@ -2,8 +2,8 @@
 # nothing here is needed to use CMake directly.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test deploy-check interop soak bench install format \
-  clean
+.PHONY: help deps build demo test deb deploy-check interop soak bench install \
+  format clean
 
 BUILD := build/release
 PREFIX ?= /usr/local
@@ -31,9 +31,15 @@ interop: build ## Hold artifacts against the public loaders (builds llama.cpp, d
 	@tests/interop/llama_cpp/run.sh $(BUILD)
 	@tests/interop/optional/run.sh $(BUILD)
 
-deploy-check: deps $(BUILD)/build.ninja ## Lint, render and check the chart and the Kubernetes manifests (builds Helm)
-	@cmake --build $(BUILD) --target quantd quantctl
+deb: deps $(BUILD)/build.ninja ## Make the Debian package
+	@cmake --build $(BUILD) --target quantd quantctl manual package_documents
+	@cd $(BUILD) && cpack -G DEB -B deb >deb.log || { cat deb.log; exit 1; }
+	@ls $(BUILD)/deb/*.deb
+
+deploy-check: deb ## Check the chart and manifests (builds Helm); install the package into a fresh Debian (root)
+	@scripts/deps.sh debootstrap lintian systemd
 	@tests/deploy/check.sh $(BUILD)
+	@tests/deploy/install_deb.sh $(BUILD)
 
 soak: build ## Kill loops, full disks and big models: long runs of the fault tests
 	@tests/faults/soak.sh $(BUILD)

@@ -46,10 +46,11 @@ install(DIRECTORY ${PROJECT_BINARY_DIR}/proto/ DESTINATION ${quant_include}
         FILES_MATCHING PATTERN "*.pb.h"
         PATTERN "CMakeFiles" EXCLUDE PATTERN "worker" EXCLUDE)
 install(DIRECTORY proto/ DESTINATION ${CMAKE_INSTALL_DATADIR}/quant/proto
+        COMPONENT runtime
         FILES_MATCHING PATTERN "*.proto" PATTERN "worker" EXCLUDE)
 
 install(PROGRAMS deploy/ci/quantize.sh
-        DESTINATION ${CMAKE_INSTALL_DATADIR}/quant/ci)
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/quant/ci COMPONENT runtime)
 
 configure_package_config_file(cmake/quantConfig.cmake.in
                               ${PROJECT_BINARY_DIR}/quantConfig.cmake

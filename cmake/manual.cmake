@@ -14,10 +14,14 @@ add_custom_command(
   COMMENT "Man pages and completions" VERBATIM)
 add_custom_target(manual ALL DEPENDS ${quant_manual}/made)
 
-install(DIRECTORY ${quant_manual}/man/ DESTINATION ${CMAKE_INSTALL_MANDIR})
+install(DIRECTORY ${quant_manual}/man/ DESTINATION ${CMAKE_INSTALL_MANDIR}
+        COMPONENT runtime)
 install(FILES ${quant_manual}/completions/quantctl
-        DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions
+        COMPONENT runtime)
 install(FILES ${quant_manual}/completions/_quantctl
-        DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions)
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions
+        COMPONENT runtime)
 install(FILES ${quant_manual}/completions/quantctl.fish
-        DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d
+        COMPONENT runtime)

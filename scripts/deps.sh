@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the build, the demo and the tests use, from Debian 12's own
 # packages. Asks apt only for what dpkg does not already know, so a second run
-# takes no time and needs no network.
+# takes no time and needs no network. Packages can be named besides:
+# deps.sh lintian debootstrap.
 set -euo pipefail
 
 packages=(
@@ -22,6 +23,9 @@ packages=(
   python3-venv python3-yaml
   # Readers of the manual, and shells that complete.
   fish groff-base mandoc zsh
+  # The Debian package.
+  dpkg-dev file
+  "$@"
 )
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then

@@ -54,12 +54,12 @@ def cores(quantity):
 class ConfiguredCase(Case):
     """Starts quantd on a configuration file; only places are replaced."""
 
-    def start_configured(self, text, **variables):
+    def start_configured(self, text, program=QUANTD, **variables):
         (self.dir / "quantd.yaml").write_text(text)
         data = self.dir / "data"
         log = open(self.dir / "quantd.log", "wb")
         server = subprocess.Popen(
-            [QUANTD], stdout=log, stderr=log,
+            [program], stdout=log, stderr=log,
             env=environment(QUANT_CONFIG=str(self.dir / "quantd.yaml"),
                             QUANT_DATA_DIR=str(data),
                             QUANT_LISTEN="127.0.0.1:0",
