@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """manual.py QUANTCTL QUANTD DIRECTORY: writes the man pages of both programs, and
-one for each command of quantctl, into DIRECTORY/man, and what shells complete into
+one for each of their commands, into DIRECTORY/man, and what shells complete into
 DIRECTORY/completions. All they say of commands and flags is what the programs
 print, so that they can't tell anything else. With SOURCE_DATE_EPOCH the pages carry
 that date."""
@@ -169,11 +169,15 @@ def prose(footer):
     return lines[1:]  # no .PP right after a heading
 
 
-def command_page(quantctl, name, about, version):
-    parsed = read_help(call(quantctl, name, "--help"))
-    page = Page(f"quantctl-{name}", 1, about[0].lower() + about[1:], version)
-    program, _, rest = parsed.usage.partition(f" {name}")
-    page.add("SYNOPSIS", synopsis(f"quantctl {name}{rest}"))
+def command_page(binary, command, section, version):
+    """Of "quantctl submit" or "quantd doctor"."""
+    program, name = command.split()
+    parsed = read_help(call(binary, name, "--help"))
+    about = parsed.description.split(". ")[0]
+    page = Page(f"{program}-{name}", section, about[0].lower() + about[1:],
+                version)
+    page.add("SYNOPSIS",
+             synopsis(command + parsed.usage.partition(command)[2]))
     page.add("DESCRIPTION", filled(sentence(parsed.description)))
     for heading, rows in parsed.sections.items():
         heading = "ARGUMENTS" if heading == "Positionals" else heading.upper()
@@ -181,7 +185,7 @@ def command_page(quantctl, name, about, version):
     page.add("NOTES", prose(parsed.footer))
     page.add("ENVIRONMENT", environment(parsed.sections.get("Options", [])))
     page.add("EXIT STATUS", exit_status(parsed.footer))
-    page.add("SEE ALSO", [".BR quantctl (1)"])
+    page.add("SEE ALSO", [f".BR {program} ({section})"])
     return page, parsed
 
 
@@ -197,8 +201,8 @@ def quantctl_pages(quantctl, version):
     commands = parsed.sections["Subcommands"]
     page.add("COMMANDS", items(commands, bold))
     pages, options = [page], []
-    for name, about in commands:
-        one, its_help = command_page(quantctl, name, about, version)
+    for name, _ in commands:
+        one, its_help = command_page(quantctl, f"quantctl {name}", 1, version)
         pages.append(one)
         options += its_help.sections.get("Options", [])
     page.add("ENVIRONMENT", environment(options))
@@ -207,7 +211,7 @@ def quantctl_pages(quantctl, version):
     return pages
 
 
-def quantd_page(quantd, version):
+def quantd_pages(quantd, version):
     parsed = read_help(call(quantd, "--help"))
     about = parsed.description.removeprefix("quantd: ")
     page = Page("quantd", 8, about, version)
@@ -224,8 +228,12 @@ def quantd_page(quantd, version):
         ["0", "Stopped by a signal."], ["1", "Could not start."],
         ["2", "Wrong usage or settings; all problems are printed."],
         ["3", "Did not end within the drain timeout."]], bold))
-    page.add("SEE ALSO", [".BR quantctl (1)"])
-    return page
+    # Its help names them in its last words.
+    names = re.findall(r"quantd ([a-z]+)", " ".join(parsed.footer))
+    page.add("SEE ALSO", [*[f".BR quantd\\-{name} (8)," for name in names],
+                          ".BR quantctl (1)"])
+    return [page, *[command_page(quantd, f"quantd {name}", 8, version)[0]
+                    for name in names]]
 
 
 def write_completions(quantctl, directory):
@@ -241,7 +249,7 @@ def main():
         sys.exit(__doc__)
     quantctl, quantd, directory = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
     version = call(quantd, "--version").split()[-1]
-    pages = [*quantctl_pages(quantctl, version), quantd_page(quantd, version)]
+    pages = [*quantctl_pages(quantctl, version), *quantd_pages(quantd, version)]
     for page in pages:
         page.write(directory / "man")
     write_completions(quantctl, directory / "completions")

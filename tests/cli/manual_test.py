@@ -44,7 +44,8 @@ class Man(Case):
         commands = self.commands()
         self.assertGreater(len(commands), 20)
         self.assertEqual(set(self.pages), {"quantctl", "quantd"} |
-                         {f"quantctl-{c}" for c in commands})
+                         {f"quantctl-{c}" for c in commands} |
+                         {f"quantd-{c}" for c in ("doctor", "backup", "restore")})
 
     def test_no_renderer_complains(self):
         found = run("mandoc", "-T", "lint", "-W", "style",
@@ -56,6 +57,8 @@ class Man(Case):
     def test_they_say_what_help_says(self):
         pairs = [("quantd", [QUANTD]), ("quantctl", [QUANTCTL])]
         pairs += [(f"quantctl-{c}", [QUANTCTL, c]) for c in self.commands()]
+        pairs += [(p, [QUANTD, p.removeprefix("quantd-")])
+                  for p in self.pages if p.startswith("quantd-")]
         count = 0
         for name, command in pairs:
             text = self.rendered(name)
