@@ -12,9 +12,11 @@
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
+#include "core/base/text_limits.h"
 #include "core/base/thread_pool.h"
 #include "core/calibrate/importance.h"
 #include "core/container/imatrix.h"
+#include "core/pipeline/request_files.h"
 #include "core/pipeline/value_model.h"
 #include "core/tokenizer/tokenizer.h"
 #include "quant/v1/dataset.pb.h"
@@ -30,13 +32,13 @@ class Calibrate : public Command {
  public:
   void AddFlags(CLI::App& app) override {
     app.add_option("model", model_, "Model directory")->required();
-    app.add_option("--data,--calibration", path_,
+    app.add_option("--data,--calibration", text_.path,
                    "Text, .jsonl, or token ids in .npy or .safetensors")
         ->required();
-    app.add_option("--seq-len,--sequence-length", options_.sequence_length,
-                   "Tokens per sequence")
-        ->default_val(2048);
-    app.add_option("--samples,--calibration-sequences", options_.max_sequences,
+    app.add_option("--seq-len,--sequence-length", text_.sequence_length,
+                   "Tokens per sequence [the model's context, at most 2048]")
+        ->check(CLI::PositiveNumber);
+    app.add_option("--samples,--calibration-sequences", text_.max_sequences,
                    "Sequences at most")
         ->default_val(128);
     bos_.Add(app);
@@ -54,31 +56,28 @@ class Calibrate : public Command {
   }
 
   absl::StatusOr<int> Run() override {
-    QUANT_ASSIGN_OR_RETURN(options_.bos, bos_.Get());
-    if (!preview_) return Measure();
+    QUANT_ASSIGN_OR_RETURN(text_.bos, bos_.Get());
+    text_.max_text_bytes = kMaxTextFileBytes;
+    if (!preview_) QUANT_RETURN_IF_ERROR(CheckOutput());
+    QUANT_ASSIGN_OR_RETURN(const ValueModel model, ValueModel::Open(model_));
+    QUANT_ASSIGN_OR_RETURN(const DatasetFile text,
+                           LoadText(model.stored(), text_, "calibration"));
+    return preview_ ? Preview(text.data) : Measure(model, text);
+  }
+
+ private:
+  absl::StatusOr<int> Preview(const Dataset& data) const {
     std::unique_ptr<const Tokenizer> tokenizer;
-    auto opened = Tokenizer::Open(model_);
-    if (opened.ok()) {
+    // Ids can be shown without.
+    if (auto opened = Tokenizer::Open(model_); opened.ok()) {
       tokenizer = *std::move(opened);
-    } else if (HoldsText(path_)) {
-      return opened.status();
     }
-    QUANT_ASSIGN_OR_RETURN(const Dataset data,
-                           LoadDataset(path_, tokenizer.get(), options_));
     Print(Describe(data, tokenizer.get()));
     return 0;
   }
 
- private:
-  absl::StatusOr<int> Measure() const {
-    QUANT_RETURN_IF_ERROR(CheckOutput());
-    QUANT_ASSIGN_OR_RETURN(Dataset data,
-                           LoadDatasetFor(model_, path_, options_));
-    // The file's name only: results don't depend on where it lay.
-    const Calibration text{.tokens = std::move(data.ids),
-                           .sequence_length = data.sequence_length,
-                           .file_name = path_.substr(path_.rfind('/') + 1)};
-    QUANT_ASSIGN_OR_RETURN(const ValueModel model, ValueModel::Open(model_));
+  absl::StatusOr<int> Measure(const ValueModel& model,
+                              const DatasetFile& text) const {
     InterruptScope interrupt;
     ThreadPool pool(threads_.Get());
     ProgressMeter meter("calibrate");
@@ -168,8 +167,7 @@ class Calibrate : public Command {
   }
 
   std::string model_;
-  std::string path_;
-  DatasetOptions options_;
+  TextSource text_;
   BosFlag bos_;
   bool preview_ = false;
   std::string output_;

@@ -19,6 +19,19 @@ void BosFlag::Add(CLI::App& app) {
       ->capture_default_str();
 }
 
+absl::StatusOr<v1::Bos> BosFlag::Proto() const {
+  QUANT_ASSIGN_OR_RETURN(const BosPolicy policy, Get());
+  switch (policy) {
+    case BosPolicy::kDocument:
+      return v1::BOS_UNSPECIFIED;
+    case BosPolicy::kSequence:
+      return v1::BOS_SEQUENCE;
+    case BosPolicy::kNone:
+      return v1::BOS_NONE;
+  }
+  return v1::BOS_UNSPECIFIED;
+}
+
 absl::StatusOr<Dataset> LoadDatasetFor(const std::string& model,
                                        const std::string& file,
                                        const DatasetOptions& options) {

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "core/tokenizer/dataset.h"
+#include "quant/v1/job.pb.h"
 
 namespace quant::cli {
 
@@ -16,6 +17,8 @@ class BosFlag {
  public:
   void Add(CLI::App& app);
   absl::StatusOr<BosPolicy> Get() const { return ParseBosPolicy(name_); }
+  // The same for requests; the default says nothing.
+  absl::StatusOr<v1::Bos> Proto() const;
 
  private:
   std::string name_ = "document";

@@ -6,7 +6,7 @@
 
 #include "core/base/limits.h"
 #include "core/base/status_macros.h"
-#include "core/pipeline/importance.h"
+#include "core/pipeline/request_files.h"
 #include "core/recipe/recipe.h"
 
 namespace quant::cli {
@@ -31,14 +31,14 @@ absl::StatusOr<LocalPlan> PlanHere(const std::string& model,
   if (!files.imatrix.empty()) {
     QUANT_RETURN_IF_ERROR(LoadImportance(files.imatrix, request));
   }
+  LocalPlan out;
+  QUANT_ASSIGN_OR_RETURN(out.model, OpenModel(model));
   if (!files.calibration.empty()) {
-    QUANT_RETURN_IF_ERROR(
-        LoadCalibration(CalibrationOf(spec, files.calibration), request));
+    QUANT_RETURN_IF_ERROR(LoadCalibration(
+        *out.model, CalibrationOf(spec, files.calibration), request));
   }
   ThreadPool pool(NeedsPool(request) ? threads : 1);
   request.pool = &pool;
-  LocalPlan out;
-  QUANT_ASSIGN_OR_RETURN(out.model, OpenModel(model));
   QUANT_ASSIGN_OR_RETURN(out.plan, MakePlan(*out.model, request));
   return out;
 }

@@ -103,9 +103,10 @@ void RecipeFlags::Add(CLI::App& app) {
 
 void RecipeFlags::AddCalibrationFlags(CLI::App& app) {
   app.add_option("--calibration", files_.calibration,
-                 "Text for methods that look at one (gptq): token ids of this "
-                 "model, .npy of int32 or int64, one dimension (submit: a "
-                 "local file, or server:PATH)");
+                 "Text for methods that look at one (gptq): UTF-8, .jsonl with "
+                 "\"text\" or \"messages\", or token ids of this model in .npy "
+                 "or .safetensors (submit: a local file, or server:PATH)");
+  bos_.Add(app);
   app.add_option("--calibration-sequences", calibration_sequences_,
                  "How many sequences of it, from the first on [all]")
       ->check(CLI::PositiveNumber);
@@ -139,6 +140,8 @@ absl::StatusOr<v1::JobSpec> RecipeFlags::Build() const {
   if (!files_.calibration.empty()) {
     spec.mutable_calibration()->set_sequences(calibration_sequences_);
     spec.mutable_calibration()->set_sequence_length(sequence_length_);
+    QUANT_ASSIGN_OR_RETURN(const v1::Bos bos, bos_.Proto());
+    spec.mutable_calibration()->set_bos(bos);
   }
   return spec;
 }

@@ -8,6 +8,7 @@
 
 #include "CLI/App.hpp"
 #include "absl/status/statusor.h"
+#include "client/cli/dataset_flags.h"
 #include "quant/v1/job.pb.h"
 
 namespace quant::cli {
@@ -54,6 +55,7 @@ class RecipeFlags {
   RecipeFiles files_;
   int64_t calibration_sequences_ = 0;
   int64_t sequence_length_ = 0;
+  BosFlag bos_;
   bool act_order_ = false;
   bool static_groups_ = false;
   bool true_sequential_ = false;

@@ -84,7 +84,14 @@ absl::Status AddNewStyle(const Json& config, std::vector<AddedToken>& added) {
 }  // namespace
 
 absl::StatusOr<TokenizerTexts> ReadTokenizerTexts(const ModelReader& model) {
-  return ReadTokenizerTexts(model.side_files());
+  QUANT_ASSIGN_OR_RETURN(TokenizerTexts texts,
+                         ReadTokenizerTexts(model.side_files()));
+  for (const MadeFile& file : model.made_files()) {
+    for (const Wanted& wanted : kWanted) {
+      if (file.name == wanted.name) texts.*wanted.text = file.text;
+    }
+  }
+  return texts;
 }
 
 absl::StatusOr<TokenizerTexts> ReadTokenizerTexts(

@@ -41,7 +41,8 @@ struct TokenizerFiles {
   std::vector<AddedToken> added;
 };
 
-// DATA_LOSS or RESOURCE_EXHAUSTED when a file can't be read or is too large.
+// Of the files beside the model and those that it makes. DATA_LOSS or
+// RESOURCE_EXHAUSTED when a file can't be read or is too large.
 absl::StatusOr<TokenizerTexts> ReadTokenizerTexts(const ModelReader& model);
 absl::StatusOr<TokenizerTexts> ReadTokenizerTexts(
     absl::Span<const SideFile> files);

@@ -25,6 +25,15 @@ OrderedJson FilesJson(const std::vector<ManifestFile>& files) {
   return list;
 }
 
+OrderedJson DatasetJson(const ManifestDataset& dataset) {
+  OrderedJson item;
+  item["use"] = dataset.use;
+  item["sequences"] = dataset.sequences;
+  item["sequence_length"] = dataset.sequence_length;
+  item["sha256"] = dataset.sha256;
+  return item;
+}
+
 OrderedJson SourcesJson(const std::vector<ManifestSource>& sources) {
   OrderedJson list = OrderedJson::array();
   for (const ManifestSource& source : sources) {
@@ -33,6 +42,9 @@ OrderedJson SourcesJson(const std::vector<ManifestSource>& sources) {
     item["size_bytes"] = source.size_bytes;
     item["header_xxh3"] = source.header_digest;
     if (!source.sha256.empty()) item["sha256"] = source.sha256;
+    if (!source.dataset.use.empty()) {
+      item["dataset"] = DatasetJson(source.dataset);
+    }
     list.push_back(std::move(item));
   }
   return list;
@@ -62,6 +74,26 @@ absl::StatusOr<ManifestFile> ParseFile(const OrderedJson& item) {
   return file;
 }
 
+absl::StatusOr<ManifestDataset> ParseDataset(const OrderedJson& item) {
+  const auto has = [&](const char* key, auto is) {
+    return item.is_object() && item.contains(key) && is(item[key]);
+  };
+  const auto text = [](const OrderedJson& v) { return v.is_string(); };
+  const auto number = [](const OrderedJson& v) {
+    return v.is_number_integer();
+  };
+  if (!has("use", text) || !has("sequences", number) ||
+      !has("sequence_length", number) || !has("sha256", text)) {
+    return Malformed(
+        "a data set lacks use, sequences, sequence_length or sha256");
+  }
+  return ManifestDataset{
+      .use = item["use"].get<std::string>(),
+      .sequences = item["sequences"].get<int64_t>(),
+      .sequence_length = item["sequence_length"].get<int64_t>(),
+      .sha256 = item["sha256"].get<std::string>()};
+}
+
 absl::StatusOr<ManifestSource> ParseSource(const OrderedJson& item) {
   if (!item.is_object()) return Malformed("a source is not an object");
   ManifestSource source;
@@ -77,6 +109,10 @@ absl::StatusOr<ManifestSource> ParseSource(const OrderedJson& item) {
     return Malformed("a source lacks name or size_bytes");
   }
   source.size_bytes = size->get<int64_t>();
+  const auto dataset = item.find("dataset");
+  if (dataset != item.end()) {
+    QUANT_ASSIGN_OR_RETURN(source.dataset, ParseDataset(*dataset));
+  }
   return source;
 }
 

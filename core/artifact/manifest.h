@@ -17,11 +17,20 @@ struct ManifestFile {
   std::string sha256;
 };
 
+// What a model was run over, see core/tokenizer/dataset.h.
+struct ManifestDataset {
+  std::string use = {};  // "calibration"; empty: the source is no such file
+  int64_t sequences = 0;
+  int64_t sequence_length = 0;
+  std::string sha256 = {};  // of its ids, whatever file they came from
+};
+
 struct ManifestSource {
-  std::string name;  // weight file
+  std::string name;  // weight file, or another that went into the artifact
   int64_t size_bytes = 0;
   std::string header_digest;  // XXH3-128 of its header
   std::string sha256;         // empty unless the recipe asks for it
+  ManifestDataset dataset = {};
 };
 
 struct Manifest {

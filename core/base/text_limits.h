@@ -22,6 +22,9 @@ inline constexpr int64_t kMaxDocumentBytes = 64 << 20;
 inline constexpr int64_t kMaxNormalizedBytes = 512 << 20;
 // Files of texts, read whole.
 inline constexpr int64_t kMaxTextFileBytes = 1 << 30;
+// Those of jobs, which are tokenized while they are planned; a hundred thousand
+// tokens have about 0.5 MB.
+inline constexpr int64_t kMaxJobTextBytes = 16 << 20;
 inline constexpr int64_t kMaxDocuments = 1 << 24;
 inline constexpr int64_t kMaxMessages = 1 << 14;
 

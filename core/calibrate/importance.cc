@@ -8,6 +8,7 @@
 #include "core/architecture/decoder_config.h"
 #include "core/architecture/gguf_names.h"
 #include "core/base/status_macros.h"
+#include "core/calibrate/calibration.h"
 #include "core/calibrate/input_spaces.h"
 
 namespace quant {
@@ -67,18 +68,18 @@ void Append(const ImatrixEntry& expert, ImatrixEntry& stack) {
 }  // namespace
 
 absl::StatusOr<Imatrix> MeasureImportance(const ModelReader& model,
-                                          const Calibration& calibration,
+                                          const DatasetFile& text,
                                           const RunOptions& options) {
   QUANT_ASSIGN_OR_RETURN(const auto network, Network::Open(model));
-  QUANT_ASSIGN_OR_RETURN(const Sequences sequences,
-                         PackSequences(calibration, network->config()));
+  const Sequences sequences = SequencesOf(text.data);
+  QUANT_RETURN_IF_ERROR(network->CheckSequences(sequences));
   QUANT_ASSIGN_OR_RETURN(const DecoderConfig config,
                          ParseDecoderConfig(model.config_json()));
   QUANT_ASSIGN_OR_RETURN(const GgufMap map, MapToGguf(config, model.tensors()));
   QUANT_ASSIGN_OR_RETURN(const Entries entries,
                          RunBlocks(*network, sequences, options));
   Imatrix matrix;
-  matrix.datasets = {calibration.file_name};
+  matrix.datasets = {text.name};
   matrix.chunks = sequences.count();
   matrix.chunk_tokens = sequences.length;
   for (const GgufMapping& mapping : map.tensors) {

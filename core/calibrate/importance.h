@@ -4,18 +4,18 @@
 #define QUANT_CORE_CALIBRATE_IMPORTANCE_H_
 
 #include "absl/status/statusor.h"
-#include "core/calibrate/calibration.h"
 #include "core/container/imatrix.h"
 #include "core/container/model_reader.h"
 #include "core/network/network.h"
+#include "core/tokenizer/dataset.h"
 
 namespace quant {
 
 // Runs the text through the model as it is. Entries have the names that weights
-// get in GGUF files; experts are stacked as there. Errors of PackSequences,
-// Network::Open and MapToGguf; CANCELLED when stopped.
+// get in GGUF files; experts are stacked as there. Errors of Network::Open,
+// CheckSequences and MapToGguf; CANCELLED when stopped.
 absl::StatusOr<Imatrix> MeasureImportance(const ModelReader& model,
-                                          const Calibration& calibration,
+                                          const DatasetFile& text,
                                           const RunOptions& options);
 
 }  // namespace quant

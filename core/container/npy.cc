@@ -1,15 +1,11 @@
 #include "core/container/npy.h"
 
-#include <cstring>
-#include <limits>
-
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "core/base/checked_math.h"
 #include "core/base/error.h"
-#include "core/base/file.h"
 #include "core/base/limits.h"
 #include "core/base/status_macros.h"
 
@@ -85,36 +81,6 @@ absl::StatusOr<absl::string_view> SplitHeader(absl::string_view bytes,
   return bytes.substr(begin, length);
 }
 
-template <typename T>
-absl::StatusOr<std::vector<int32_t>> Ids(absl::string_view bytes) {
-  std::vector<int32_t> out(bytes.size() / sizeof(T));
-  for (size_t i = 0; i < out.size(); ++i) {
-    T value;
-    std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));
-    if (value < 0 || value > std::numeric_limits<int32_t>::max()) {
-      return InvalidSpec(absl::StrCat("token ", i, ": id ", value,
-                                      "; 0 to 2147483647 are allowed"));
-    }
-    out[i] = static_cast<int32_t>(value);
-  }
-  return out;
-}
-
-absl::StatusOr<std::vector<int32_t>> ParseTokens(absl::string_view bytes) {
-  QUANT_ASSIGN_OR_RETURN(
-      const NpyView view,
-      ParseNpyView(bytes,
-                   kMaxTokenFileBytes / static_cast<int64_t>(sizeof(int32_t))));
-  if (view.shape.size() != 1) {
-    return InvalidSpec(absl::StrCat("shape ", ShapeToString(view.shape),
-                                    "; one dimension is allowed"));
-  }
-  if (view.descr == "<i4") return Ids<int32_t>(view.data);
-  if (view.descr == "<i8") return Ids<int64_t>(view.data);
-  return InvalidSpec(
-      absl::StrCat("type \"", view.descr, "\"; token ids are <i4 or <i8"));
-}
-
 }  // namespace
 
 absl::StatusOr<NpyView> ParseNpyView(absl::string_view bytes,
@@ -139,14 +105,6 @@ absl::StatusOr<NpyView> ParseNpyView(absl::string_view bytes,
                                   size.value_or(0)));
   }
   return view;
-}
-
-absl::StatusOr<std::vector<int32_t>> ReadTokens(const std::string& path) {
-  QUANT_ASSIGN_OR_RETURN(const std::string bytes,
-                         ReadFile(path, kMaxTokenFileBytes));
-  auto tokens = ParseTokens(bytes);
-  if (!tokens.ok()) return Annotate(tokens.status(), path);
-  return tokens;
 }
 
 }  // namespace quant

@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -25,9 +24,6 @@ struct NpyView {
 // order and more than `max_elements`.
 absl::StatusOr<NpyView> ParseNpyView(absl::string_view bytes,
                                      int64_t max_elements);
-
-// Token ids of a file of one dimension, int32 or int64.
-absl::StatusOr<std::vector<int32_t>> ReadTokens(const std::string& path);
 
 }  // namespace quant
 

@@ -71,9 +71,8 @@ class CalibratedStage {
 
   absl::Status Calibrate(int64_t first_missing) {
     QUANT_ASSIGN_OR_RETURN(const auto network, Network::Open(model_));
-    QUANT_ASSIGN_OR_RETURN(
-        const Sequences sequences,
-        PackSequences(*request_.calibration, network->config()));
+    const Sequences sequences = SequencesOf(request_.calibration->data);
+    QUANT_RETURN_IF_ERROR(network->CheckSequences(sequences));
     run_.pool = options_.pool;
     run_.stop = options_.stop;
     run_.spill = {.memory_bytes = kHiddenBytes, .directory = options_.work_dir};
@@ -353,8 +352,7 @@ absl::StatusOr<CalibratedBounds> BoundsOfCalibratedStage(
   const OutputRequest& request = plan.outputs[output].request;
   QUANT_ASSIGN_OR_RETURN(const auto network, Network::Open(model));
   const NetworkConfig& config = network->config();
-  QUANT_ASSIGN_OR_RETURN(const Sequences sequences,
-                         PackSequences(*request.calibration, config));
+  const Sequences sequences = SequencesOf(request.calibration->data);
   QUANT_ASSIGN_OR_RETURN(const QuantMethod* method, FindMethod(request.method));
   const CalibratedCodes codes("", model, plan, output);
   int64_t block = 0, columns = 0, statistics = 0;
@@ -375,14 +373,14 @@ absl::StatusOr<CalibratedBounds> BoundsOfCalibratedStage(
   const int64_t scores = 64 * sequences.length * kFloatBytes;
   const int64_t tile = kTileRows * columns * 6;  // codes, scales, zeros
   CalibratedBounds bounds;
-  bounds.memory_bytes =
-      BlockElements(config) * kFloatBytes + 2 * block + all +
-      method->PreparationBytes(columns) + std::min(hidden, kHiddenBytes) +
-      BatchBytes(config, sequences.length) +
-      4 * sequences.length * config.head_dim * kFloatBytes +
-      threads * (method->ScratchBytes(kTileRows, columns) + tile + scores +
-                 kProductBytes) +
-      static_cast<int64_t>(request.calibration->tokens.size()) * 4;
+  bounds.memory_bytes = BlockElements(config) * kFloatBytes + 2 * block + all +
+                        method->PreparationBytes(columns) +
+                        std::min(hidden, kHiddenBytes) +
+                        BatchBytes(config, sequences.length) +
+                        4 * sequences.length * config.head_dim * kFloatBytes +
+                        threads * (method->ScratchBytes(kTileRows, columns) +
+                                   tile + scores + kProductBytes) +
+                        static_cast<int64_t>(sequences.tokens.size()) * 4;
   bounds.disk_bytes =
       codes.total_bytes() + (hidden > kHiddenBytes ? hidden : 0);
   return bounds;

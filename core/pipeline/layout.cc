@@ -5,6 +5,20 @@
 #include "core/base/version.h"
 
 namespace quant {
+namespace {
+
+ManifestSource SourceOf(const DatasetFile& file, const char* use) {
+  return {.name = file.name,
+          .size_bytes = file.size_bytes,
+          .header_digest = "",
+          .sha256 = file.sha256,
+          .dataset = {.use = use,
+                      .sequences = file.data.sequences,
+                      .sequence_length = file.data.sequence_length,
+                      .sha256 = file.data.digest}};
+}
+
+}  // namespace
 
 Manifest PlannedManifest(const ModelReader& model, const OutputPlan& plan) {
   const std::string unknown(64, '0');
@@ -27,11 +41,8 @@ Manifest PlannedManifest(const ModelReader& model, const OutputPlan& plan) {
                                 .sha256 = importance.sha256});
   }
   if (plan.request.calibration != nullptr) {
-    const Calibration& calibration = *plan.request.calibration;
-    manifest.sources.push_back({.name = calibration.file_name,
-                                .size_bytes = calibration.size_bytes,
-                                .header_digest = "",
-                                .sha256 = calibration.sha256});
+    manifest.sources.push_back(
+        SourceOf(*plan.request.calibration, "calibration"));
   }
   const auto add = [&](const std::string& path, int64_t size) {
     manifest.files.push_back(

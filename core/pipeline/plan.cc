@@ -352,10 +352,8 @@ std::string Fingerprint(const ModelReader& model, const Plan& plan) {
       absl::StrAppend(&text, output.request.importance->sha256, "\n");
     }
     if (HasCalibrated(output)) {
-      const Calibration& calibration = *output.request.calibration;
-      absl::StrAppend(&text, calibration.sha256, " ",
-                      calibration.sequence_length, " ",
-                      calibration.max_sequences, " ", GemmIsa(), "\n");
+      absl::StrAppend(&text, output.request.calibration->data.digest, " ",
+                      GemmIsa(), "\n");
     }
     if (output.request.target) {
       for (const TensorPlan& tensor : output.tensors) {
@@ -402,9 +400,11 @@ absl::Status AddBounds(const ModelReader& model, int threads, Plan& plan) {
         const CalibratedBounds bounds,
         BoundsOfCalibratedStage(model, plan, static_cast<int>(i), threads));
     plan.disk_bound_bytes += bounds.disk_bytes;
-    plan.memory_bound_bytes = std::max(
-        plan.memory_bound_bytes,
-        kBaseMemoryBytes + names * (1 + 2 * outputs) + bounds.memory_bytes);
+    const int64_t most = std::max(
+        bounds.memory_bytes, plan.outputs[i].request.calibration->memory_bytes);
+    plan.memory_bound_bytes =
+        std::max(plan.memory_bound_bytes,
+                 kBaseMemoryBytes + names * (1 + 2 * outputs) + most);
   }
   return absl::OkStatus();
 }

@@ -11,10 +11,10 @@
 
 #include "core/artifact/loader.h"
 #include "core/base/thread_pool.h"
-#include "core/calibrate/calibration.h"
 #include "core/codec/scheme.h"
 #include "core/container/imatrix.h"
 #include "core/method/method.h"
+#include "core/tokenizer/dataset.h"
 #include "core/transform/load_rows.h"
 
 namespace quant {
@@ -53,7 +53,7 @@ struct OutputRequest {
   // Shared by the outputs of a request.
   std::shared_ptr<const Importance> importance;
   // For methods that need statistics; null: none was given. Shared likewise.
-  std::shared_ptr<const Calibration> calibration;
+  std::shared_ptr<const DatasetFile> calibration;
   CalibratedOptions calibrated = {};
   // Weights see what quantized weights before them in their block do.
   bool true_sequential = false;

@@ -9,9 +9,9 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "core/pipeline/execute.h"
-#include "core/pipeline/importance.h"
 #include "core/pipeline/plan.h"
 #include "core/pipeline/request.h"
+#include "core/pipeline/request_files.h"
 #include "quant/v1/job.pb.h"
 #include "quant/v1/plan.pb.h"
 #include "quant/v1/recipe.pb.h"
@@ -23,8 +23,7 @@ namespace quant {
 absl::StatusOr<PlanRequest> ToPlanRequest(const v1::JobSpec& spec, int threads);
 
 // What a spec says of its calibration text, which was found at `path`.
-CalibrationSource CalibrationOf(const v1::JobSpec& spec,
-                                const std::string& path);
+TextSource CalibrationOf(const v1::JobSpec& spec, const std::string& path);
 
 // The same spec with defaults filled in (output names, method, format), so that
 // equal requests are equal bytes under deterministic serialization.

@@ -273,7 +273,22 @@ absl::Status CheckCalibration(const v1::Calibration& calibration) {
                      "; 1 or more, or 0 for the default"),
         "calibration");
   }
+  if (!v1::Bos_IsValid(calibration.bos())) {
+    return InvalidSpec(absl::StrCat("unknown value ", calibration.bos()),
+                       "calibration.bos");
+  }
   return absl::OkStatus();
+}
+
+BosPolicy BosPolicyOf(v1::Bos bos) {
+  switch (bos) {
+    case v1::BOS_SEQUENCE:
+      return BosPolicy::kSequence;
+    case v1::BOS_NONE:
+      return BosPolicy::kNone;
+    default:
+      return BosPolicy::kDocument;
+  }
 }
 
 }  // namespace
@@ -298,15 +313,19 @@ absl::StatusOr<v1::JobSpec> CanonicalSpec(const v1::JobSpec& spec) {
                          field + "name");
     }
   }
+  if (canonical.has_calibration() &&
+      canonical.calibration().bos() == v1::BOS_UNSPECIFIED) {
+    canonical.mutable_calibration()->set_bos(v1::BOS_DOCUMENT);
+  }
   QUANT_RETURN_IF_ERROR(CheckGates(canonical));
   return canonical;
 }
 
-CalibrationSource CalibrationOf(const v1::JobSpec& spec,
-                                const std::string& path) {
+TextSource CalibrationOf(const v1::JobSpec& spec, const std::string& path) {
   return {.path = path,
           .sequence_length = spec.calibration().sequence_length(),
-          .max_sequences = spec.calibration().sequences()};
+          .max_sequences = spec.calibration().sequences(),
+          .bos = BosPolicyOf(spec.calibration().bos())};
 }
 
 absl::StatusOr<PlanRequest> ToPlanRequest(const v1::JobSpec& spec,

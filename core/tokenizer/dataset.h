@@ -59,6 +59,15 @@ struct Dataset {
   std::string digest;
 };
 
+// A data set, and which file it was made of.
+struct DatasetFile {
+  Dataset data;
+  std::string name;  // without directories
+  int64_t size_bytes = 0;
+  std::string sha256;
+  int64_t memory_bytes = 0;  // that making it took at most
+};
+
 // Whether the file holds texts, which need a tokenizer; by its name.
 bool HoldsText(const std::string& path);
 

@@ -72,6 +72,15 @@ absl::StatusOr<TokenizerTexts> TextsAt(const std::string& path) {
   return ReadTokenizerTexts(files);
 }
 
+absl::StatusOr<std::unique_ptr<const Tokenizer>> MakeNamed(
+    const TokenizerTexts& texts, const std::string& path) {
+  QUANT_ASSIGN_OR_RETURN(const TokenizerFiles files,
+                         ParseTokenizerFiles(texts));
+  auto tokenizer = Tokenizer::Make(files);
+  return tokenizer.ok() ? std::move(tokenizer)
+                        : Annotate(tokenizer.status(), path);
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::Make(
@@ -95,11 +104,13 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::Make(
 absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::Open(
     const std::string& path) {
   QUANT_ASSIGN_OR_RETURN(const TokenizerTexts texts, TextsAt(path));
-  QUANT_ASSIGN_OR_RETURN(const TokenizerFiles files,
-                         ParseTokenizerFiles(texts));
-  auto tokenizer = Make(files);
-  return tokenizer.ok() ? std::move(tokenizer)
-                        : Annotate(tokenizer.status(), path);
+  return MakeNamed(texts, path);
+}
+
+absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::Of(
+    const ModelReader& model) {
+  QUANT_ASSIGN_OR_RETURN(const TokenizerTexts texts, ReadTokenizerTexts(model));
+  return MakeNamed(texts, model.path());
 }
 
 absl::Status Tokenizer::UseJson(const TokenizerFiles& files) {

@@ -36,6 +36,9 @@ class Tokenizer {
   // file.
   static absl::StatusOr<std::unique_ptr<const Tokenizer>> Open(
       const std::string& path);
+  // Of a model whose files are known already.
+  static absl::StatusOr<std::unique_ptr<const Tokenizer>> Of(
+      const ModelReader& model);
 
   // The ids of `text`, without what belongs before and after it (frame()).
   // INVALID_ARGUMENT with the offset for what is not UTF-8; RESOURCE_EXHAUSTED

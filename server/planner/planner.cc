@@ -9,8 +9,8 @@
 #include "core/base/status_macros.h"
 #include "core/base/thread_pool.h"
 #include "core/container/model_reader.h"
-#include "core/pipeline/importance.h"
 #include "core/pipeline/plan.h"
+#include "core/pipeline/request_files.h"
 #include "core/recipe/describe.h"
 #include "core/recipe/recipe.h"
 #include "google/protobuf/io/coded_stream.h"
@@ -147,7 +147,8 @@ absl::StatusOr<std::shared_ptr<const PlannedSpec>> Planner::Plan(
   if (spec.has_calibration()) {
     QUANT_ASSIGN_OR_RETURN(const std::string text,
                            ResolveSource(spec.calibration().source()));
-    QUANT_RETURN_IF_ERROR(LoadCalibration(CalibrationOf(spec, text), request));
+    QUANT_RETURN_IF_ERROR(
+        LoadCalibration(*model, CalibrationOf(spec, text), request));
   }
   QUANT_ASSIGN_OR_RETURN(quant::Plan plan, MakePlan(*model, request));
   planned->plan = PlanToProto(*model, plan);

@@ -20,7 +20,7 @@
 #include "core/base/status_macros.h"
 #include "core/base/thread_pool.h"
 #include "core/pipeline/execute.h"
-#include "core/pipeline/importance.h"
+#include "core/pipeline/request_files.h"
 #include "core/recipe/recipe.h"
 #include "core/recipe/rpc_status.h"
 #include "quant/worker/v1/attempt.pb.h"
@@ -121,7 +121,7 @@ class Attempt {
     }
     if (!request.calibration_path().empty()) {
       QUANT_RETURN_IF_ERROR(LoadCalibration(
-          CalibrationOf(request.spec(), request.calibration_path()),
+          *model, CalibrationOf(request.spec(), request.calibration_path()),
           plan_request));
     }
     ThreadPool pool(request.threads());

@@ -56,6 +56,27 @@ def write_model(path, tensors):
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
 
 
+def write_text(path):
+    """JSONL of prose that makes some thousand tokens; returns the path."""
+    lines = (
+        " ".join(f"It was the best of times in the year {1700 + 7 * i + k}, it"
+                 f" was the age of {word}." for k in range(9))
+        for i, word in enumerate("wisdom foolishness belief doubt light hope "
+                                 "darkness spring despair winter".split())
+    )
+    path.write_text("".join(json.dumps({"text": line}) + "\n"
+                            for line in lines))
+    return path
+
+
+def write_ids(path, ids):
+    """A .npy file of int32."""
+    header = f"{{'descr': '<i4', 'fortran_order': False, 'shape': ({len(ids)},), }}"
+    header += " " * (-(len(header) + 11) % 64) + "\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) +
+                     header.encode() + struct.pack(f"<{len(ids)}i", *ids))
+
+
 class Case(unittest.TestCase):
     maxDiff = None
 

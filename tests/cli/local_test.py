@@ -2,6 +2,7 @@
 
 import filecmp
 import json
+import os
 import signal
 import unittest
 
@@ -19,11 +20,25 @@ from harness import (
     Case,
     subprocess,
     wait_for,
+    write_ids,
     write_model,
+    write_text,
 )
 
 
 TOKENS = MODEL.parent / "tokens" / "tiny-own_sampled_eval.npy"
+
+
+def dataset_ids(case, jsonl, count):
+    """The first ids of a file of texts, by quantctl tokenize."""
+    ids, part = [], case.dir / "part.txt"
+    for line in jsonl.read_text().splitlines():
+        part.write_text(json.loads(line)["text"])
+        out, _ = case.ctl(OK, "tokenize", MODEL, part, "-o", "name")
+        ids += map(int, out.split())
+        if len(ids) >= count:
+            return ids[:count]
+    raise AssertionError(f"only {len(ids)} ids")
 
 
 class Usage(Case):
@@ -43,7 +58,7 @@ class Usage(Case):
              '"gptq" does'),
             (["plan", MODEL, "--scheme", "W4A16", "--method", "gptq",
               "--calibration", TOKENS, "--sequence-length", "257"],
-             "takes 1 to 256"),
+             "takes 2 to 256"),
             (["plan", MODEL, "--scheme", "W4A16", "--method", "gptq",
               "--calibration", TOKENS, "--static-groups"], "act_order"),
             (["plan", MODEL, "--scheme", "W4A16", "--rule", "x"],
@@ -109,6 +124,41 @@ class Calibrated(Case):
                               "--evaluation", TOKENS, "-o", "json")
             kl.append(json.loads(out)["klMean"])
         self.assertLess(kl[0], 0.7 * kl[1])
+
+    def test_text_is_cut_by_the_models_tokenizer(self):
+        text = write_text(self.dir / "text.jsonl")
+        flags = ["--sequence-length", "64", "--calibration-sequences", "24"]
+        job = ["quantize", MODEL, "--scheme", "W4A16", "--method", "gptq",
+               *flags, "--output"]
+        self.ctl(OK, *job, "text", "--calibration", text)
+        source = json.loads((self.dir / "text/manifest.json").read_text())
+        source = source["sources"][-1]
+        seen = self.json("calibrate", MODEL, "--data", text, *flags, "--preview")
+        self.assertEqual(source["name"], "text.jsonl")
+        self.assertEqual(source["dataset"],
+                         {"use": "calibration", "sequences": 24,
+                          "sequence_length": 64, "sha256": seen["sha256"]})
+        # The same ids from a file of ids: the same artifact.
+        write_ids(self.dir / "ids.npy", dataset_ids(self, text, 24 * 64))
+        self.ctl(OK, *job, "ids", "--calibration", "ids.npy")
+        for name in ("model.safetensors", "config.json"):
+            self.assertEqual((self.dir / "text" / name).read_bytes(),
+                             (self.dir / "ids" / name).read_bytes())
+        manifest = json.loads((self.dir / "ids/manifest.json").read_text())
+        self.assertEqual(manifest["sources"][-1]["dataset"], source["dataset"])
+
+    def test_text_that_can_not_be_used_is_refused_before_any_work(self):
+        text = self.dir / "text.txt"
+        for content, why in ((b"", "empty"), (b"PK\0\3", "binary"),
+                             (b"short", "a sequence has 64"),
+                             (b"caf\xe9", "not UTF-8")):
+            text.write_bytes(content)
+            _, said = self.ctl(USAGE, "quantize", MODEL, "--scheme", "W4A16",
+                               "--method", "gptq", "--calibration", text,
+                               "--sequence-length", "64", "--output", "o")
+            self.assertIn(why, said)
+            self.assertIn("calibration: ", said)
+            self.assertEqual(os.listdir(self.dir), ["text.txt"])
 
     def test_weights_that_met_too_little_are_named(self):
         flags = list(self.FLAGS)

@@ -20,6 +20,7 @@ from harness import (
     ServerCase,
     wait_for,
     write_model,
+    write_text,
 )
 
 SOURCE = f"server:{MODEL.name}"
@@ -71,15 +72,19 @@ class Jobs(ServerCase):
         self.assertIn("holds no codes", err)
 
     def test_calibrated_it_gives_the_bytes_of_a_local_run(self):
-        text = MODEL.parent / "tokens" / "tiny-own_sampled_calib.npy"
+        text = write_text(self.dir / "text.jsonl")
         flags = ["--scheme", "W4A16", "--method", "gptq", "--calibration", text,
-                 "--sequence-length", "128", "--calibration-sequences", "24"]
+                 "--sequence-length", "64", "--calibration-sequences", "24",
+                 "--bos", "none"]
         self.ctl(OK, "submit", MODEL, *flags, "--wait", "--output", "out")
         self.ctl(OK, "quantize", MODEL, *flags, "--output", "here")
         for file in (self.dir / "here").iterdir():
             self.assertEqual(file.read_bytes(),
                              (self.dir / "out" / file.name).read_bytes(),
                              file.name)
+        text.write_text('{"text": "short"}')
+        _, err = self.ctl(USAGE, "submit", MODEL, *flags)
+        self.assertIn("a sequence has 64", err)
 
     def test_gguf_with_an_importance_matrix(self):
         name = b"blk.0.attn_q.weight"

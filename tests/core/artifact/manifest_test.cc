@@ -25,7 +25,15 @@ Manifest Example() {
       .sources = {{.name = "model.safetensors",
                    .size_bytes = 7,
                    .header_digest = "0123",
-                   .sha256 = Sha256Hex("source")}},
+                   .sha256 = Sha256Hex("source")},
+                  {.name = "text.txt",
+                   .size_bytes = 9,
+                   .header_digest = "",
+                   .sha256 = Sha256Hex("text"),
+                   .dataset = {.use = "calibration",
+                               .sequences = 2,
+                               .sequence_length = 4,
+                               .sha256 = Sha256Hex("ids")}}},
       .files = {
           {.path = "a/b.txt", .size_bytes = 5, .sha256 = Sha256Hex("hello")},
           {.path = "model.safetensors",
@@ -43,11 +51,14 @@ TEST(ManifestJson, SurvivesTheRoundTrip) {
   EXPECT_EQ(after->files[0].path, "a/b.txt");
   EXPECT_EQ(after->files[0].size_bytes, 5);
   EXPECT_EQ(after->files[1].sha256, Sha256Hex("xyz"));
-  ASSERT_EQ(after->sources.size(), 1u);
+  ASSERT_EQ(after->sources.size(), 2u);
   EXPECT_EQ(after->sources[0].name, "model.safetensors");
   EXPECT_EQ(after->sources[0].size_bytes, 7);
   EXPECT_EQ(after->sources[0].header_digest, "0123");
   EXPECT_EQ(after->sources[0].sha256, Sha256Hex("source"));
+  EXPECT_EQ(after->sources[0].dataset.use, "");
+  EXPECT_EQ(after->sources[1].dataset.use, "calibration");
+  EXPECT_EQ(after->sources[1].dataset.sequence_length, 4);
   EXPECT_EQ(ManifestToJson(*after), ManifestToJson(before));
 }
 

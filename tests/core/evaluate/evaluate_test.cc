@@ -11,7 +11,7 @@
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/container/model_reader.h"
-#include "core/container/npy.h"
+#include "core/tokenizer/id_files.h"
 #include "tests/core/tolerances.h"
 
 namespace quant {
@@ -57,7 +57,7 @@ nlohmann::json Golden() {
 TEST(Evaluate, BundledModelGivesTheGoldenPerplexity) {
   const Opened opened = OpenNetwork(kBundled);
   ThreadPool pool(2);
-  const auto tokens = *ReadTokens(kTokens);
+  const auto tokens = *ReadIdFile(kTokens);
   const auto result =
       Evaluate(*opened.network, nullptr, tokens, Options(pool, 256));
   ASSERT_TRUE(result.ok()) << result.status();
@@ -96,7 +96,7 @@ TEST(Evaluate, BundledModelGivesTheGoldenLogits) {
 // The same bits at any number of threads, in memory or spilled.
 TEST(Evaluate, ThreadsAndSpillingDoNotShow) {
   const Opened opened = OpenNetwork(kBundled);
-  auto tokens = *ReadTokens(kTokens);
+  auto tokens = *ReadIdFile(kTokens);
   tokens.resize(12 * 100);
   std::vector<double> found;
   for (int threads : {1, 3}) {
@@ -111,7 +111,7 @@ TEST(Evaluate, ThreadsAndSpillingDoNotShow) {
 TEST(Evaluate, AModelDoesNotDivergeFromItself) {
   const Opened opened = OpenNetwork(kBundled);
   ThreadPool pool(2);
-  auto tokens = *ReadTokens(kTokens);
+  auto tokens = *ReadIdFile(kTokens);
   tokens.resize(4 * 64);
   const auto result = Evaluate(*opened.network, opened.network.get(), tokens,
                                Options(pool, 64));
@@ -160,7 +160,7 @@ TEST(Evaluate, ModelsBesideTheSourcesGiveTheirRecordedPerplexity) {
     if (!PathExists(path)) continue;
     const Opened opened = OpenNetwork(path);
     ThreadPool pool(2);
-    const auto tokens = *ReadTokens(kShared + "/text/" + c.tokens + ".npy");
+    const auto tokens = *ReadIdFile(kShared + "/text/" + c.tokens + ".npy");
     const auto result =
         Evaluate(*opened.network, nullptr, tokens, Options(pool, c.length));
     ASSERT_TRUE(result.ok()) << result.status();

@@ -10,7 +10,7 @@
 #include "core/base/digest.h"
 #include "core/base/error.h"
 #include "core/container/gguf_model.h"
-#include "core/pipeline/importance.h"
+#include "core/pipeline/request_files.h"
 #include "core/pipeline/sample_error.h"
 #include "core/transform/dequantized_model.h"
 #include "tests/core/pipeline/pipeline_test_util.h"
