@@ -48,5 +48,7 @@ VOLUME /var/lib/quantd
 ENV QUANT_CONFIG=/etc/quantd/quantd.yaml
 EXPOSE 50051 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["quantctl", "health"]
+# Over the HTTP port, whatever TLS gRPC speaks.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["bash", "-c", \
+  "exec 3<>/dev/tcp/127.0.0.1/8080 && printf 'GET /livez HTTP/1.0\\r\\n\\r\\n' >&3 && grep -q '200 OK' <&3"]
 ENTRYPOINT ["quantd"]

@@ -61,55 +61,113 @@ build() {
   size=$(b inspect --type image --format '{{.FromImageID}}' "$tag" >/dev/null &&
     b images --format '{{.Size}}' "$tag")
   base_size=$(b images --format '{{.Size}}' "$base")
-  say "Image $size, of which the base is $base_size"
+  say "Image $size, of which the base is $base_size: beyond it" \
+    "$(echo "$size $base_size" | awk '$2 == "MB" && $4 == "MB" {print $1 - $3}') MB"
 }
 
 port=50951
+http_port=50952
 container=
 server=
 cleanup() {
-  # The signal goes to the server itself: the runtime around it passes none on.
-  [ -z "$server" ] || pkill -TERM -f "quantd --listen 127.0.0.1:$port" || true
+  [ -z "$server" ] || kill "$server" 2>/dev/null || true
   [ -z "$server" ] || wait "$server" || true
   [ -z "$container" ] || b rm "$container" >/dev/null || true
 }
 
-# Runs a program of the image as its user.
+die() {
+  echo "FAILED: $*" >&2
+  exit 1
+}
+# What the image says of itself: one thing, or the lines of a list.
+config() { b inspect --type image --format "{{.OCIv1.Config.$1}}" "$tag"; }
+config_list() {
+  b inspect --type image \
+    --format "{{range .OCIv1.Config.$1}}{{println .}}{{end}}" "$tag" | sed '/^$/d'
+}
+
+# Runs a program of the image as its user, with its environment, on a root that is
+# mounted read-only; only the data directory can be written. By hand, since
+# buildah has no flag for it. Mounts live as long as the program.
 inside() {
-  b run --isolation chroot --network host --user quantd \
-    -v "$root/examples:/models:ro" -v "$work/data:/var/lib/quantd" \
-    "$container" -- "$@"
+  local mounted variables
+  mounted=$(b mount "$container")
+  mapfile -t variables < <(config_list Env)
+  mkdir -p "$mounted/models" "$mounted/proc" "$mounted/dev"
+  exec unshare --mount --propagation private sh -c '
+    root=$0 models=$1 data=$2 user=$3
+    shift 3
+    mount --bind "$root" "$root" && mount -o remount,ro,bind "$root" &&
+      mount --bind /proc "$root/proc" && mount --bind /dev "$root/dev" &&
+      mount --bind "$models" "$root/models" &&
+      mount -o remount,ro,bind "$root/models" &&
+      mount --bind "$data" "$root/var/lib/quantd" &&
+      exec chroot --userspec="$user" "$root" env -i "$@"
+  ' "$mounted" "$root/examples" "$work/data" "$(config User)" \
+    "${variables[@]}" "$@"
+}
+
+# The image's health check, on the port of this run.
+healthy() {
+  local check
+  mapfile -t check < <(b inspect --type image --format \
+    '{{range .Docker.Config.Healthcheck.Test}}{{println .}}{{end}}' "$tag" | sed '/^$/d')
+  [ "${check[0]}" = CMD ] || die "no health check: ${check[*]}"
+  (inside "${check[@]:1:2}" "${check[3]//8080/$1}") 2>/dev/null
+}
+
+start_docker() {
+  docker run --rm --read-only --network host -v "$root/examples:/models:ro" \
+    -v "$work/data:/var/lib/quantd" "$tag" --listen "127.0.0.1:$port" \
+    --http-listen 127.0.0.1:0 &
+  server=$!
+  inside() { docker run --rm --read-only --network host \
+    -v "$work/data:/var/lib/quantd" --entrypoint "$1" "$tag" "${@:2}"; }
+}
+
+start_buildah() {
+  need_buildah
+  container=$(b from "$tag")
+  (inside "$(config_list Entrypoint)" --listen "127.0.0.1:$port" \
+    --http-listen "127.0.0.1:$http_port") >"$work/server.log" 2>&1 &
+  server=$!
+  [ "$(config StopSignal)" = SIGTERM ] || die "the stop signal is $(config StopSignal)"
 }
 
 try() {
   trap cleanup EXIT
   rm -rf "$work/data"
   mkdir -p "$work/data"
-  chmod 777 "$work/data"
-  if has_docker; then
-    docker run --rm --read-only --network host -v "$root/examples:/models:ro" \
-      -v "$work/data:/var/lib/quantd" "$tag" --listen "127.0.0.1:$port" \
-      --http-listen 127.0.0.1:0 &
-    server=$!
-    inside() { docker run --rm --network host -v "$work/data:/var/lib/quantd" \
-      --entrypoint "$1" "$tag" "${@:2}"; }
-  else
-    need_buildah
-    container=$(b from "$tag")
-    inside quantd --listen "127.0.0.1:$port" --http-listen 127.0.0.1:0 \
-      >"$work/server.log" 2>&1 &
-    server=$!
-  fi
+  chown 10001:10001 "$work/data"
+  if has_docker; then start_docker; else start_buildah; fi
   say "The server of the image answers"
   for _ in $(seq 100); do
-    inside quantctl health --server "127.0.0.1:$port" 2>/dev/null && break
+    (inside quantctl health --server "127.0.0.1:$port") 2>/dev/null && break
     sleep 0.2
   done
+  (inside quantctl health --server "127.0.0.1:$port") || die "it does not answer"
+  if [ -n "$container" ]; then
+    say "The health check tells a server from none"
+    healthy "$http_port" || die "the health check fails"
+    ! healthy 9 || die "the health check can't fail"
+  fi
+  say "It can't write what is not its data, and is not root"
+  local path said
+  for path in /models /usr/local/bin /tmp /etc/quantd; do
+    said=$( (inside touch "$path/x") 2>&1) && die "$path can be written"
+    grep -q "Read-only file system" <<<"$said" || die "$path: $said"
+  done
+  said=$(inside id)
+  echo "$said"
+  [[ $said == "uid=10001(quantd) gid=10001(quantd)"* ]] || die "it has another user"
   say "A job"
-  inside quantctl submit --server "127.0.0.1:$port" server:tiny-own-pad768-bf16 \
-    --scheme W4A16 --gate 'min_sqnr_db>=15' --wait --output /var/lib/quantd/result
-  inside quantctl verify /var/lib/quantd/result
-  inside id
+  (inside quantctl submit --server "127.0.0.1:$port" server:tiny-own-pad768-bf16 \
+    --scheme W4A16 --gate 'min_sqnr_db>=15' --wait --output /var/lib/quantd/result)
+  (inside quantctl verify /var/lib/quantd/result)
+  say "It stops when told so"
+  kill -TERM "$server"
+  wait "$server" || die "it ended with $?"
+  server=
 }
 
 case $verb in
