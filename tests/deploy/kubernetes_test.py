@@ -91,7 +91,10 @@ class Chart(KubernetesCase):
 
     def test_every_value(self):
         text = self.chart("--values", FULL)
-        self.serves(self.check(self.objects(text), {"Pod", "ServiceMonitor"}))
+        objects = self.objects(text)
+        self.serves(self.check(objects, {"Pod", "ServiceMonitor",
+                                         "PrometheusRule"}))
+        self.check_monitoring(by_kind(objects))
         # A value that no template uses would be missing here.
         unused = [leaf for leaf in leaves(yaml.safe_load(FULL.read_text()))
                   if leaf not in text]
@@ -99,6 +102,16 @@ class Chart(KubernetesCase):
         given = set(yaml.safe_load(FULL.read_text()))
         known = set(yaml.safe_load((CHART / "values.yaml").read_text()))
         self.assertEqual(given, known)
+
+    def check_monitoring(self, kinds):
+        """The rules and the dashboard are those that other tests hold."""
+        rule, = kinds["PrometheusRule"]
+        groups = [group for name in ("recording.yaml", "alerts.yaml") for group in
+                  yaml.safe_load((DEPLOY / "prometheus" / name).read_text())["groups"]]
+        self.assertEqual(rule["spec"]["groups"], groups)
+        shown, = [c for c in kinds["ConfigMap"] if "quantd.json" in c["data"]]
+        self.assertEqual(json.loads(shown["data"]["quantd.json"]), json.loads(
+            (DEPLOY / "grafana/quantd.json").read_text()))
 
     def test_switches(self):
         kinds = by_kind(self.objects(self.chart(
