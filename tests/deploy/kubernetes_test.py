@@ -187,6 +187,8 @@ class Decoder(KubernetesCase):
                 ("periodSeconds: 20", "periodSeconds: [20]", "periodSeconds"),
                 ("apiVersion: policy/v1", "apiVersion: policy/v3", "policy/v3"),
                 ("storage: 200Gi", "storage: 200 GB", "quantities"),
+                ("  name: quantd-headless", "  name: Quantd", "RFC 1123"),
+                ("instance: quantd", "instance: quantd-", "alphanumeric"),
                 ("  replicas: 1", "  replicas: 1\n  replicas: 1", "replicas")):
             with self.subTest(new=new):
                 self.assertIn(old, text)

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	apps "k8s.io/api/apps/v1"
@@ -21,6 +22,7 @@ import (
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	serializer "k8s.io/apimachinery/pkg/runtime/serializer/json"
+	"k8s.io/apimachinery/pkg/util/validation"
 	decoder "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -65,6 +67,26 @@ func onlyComments(document []byte) bool {
 	return true
 }
 
+// What the API server says of names and labels; types don't.
+func checkNames(object runtime.Object) error {
+	named, ok := object.(meta.Object)
+	if !ok {
+		return fmt.Errorf("it has no metadata")
+	}
+	problems := validation.IsDNS1123Label(named.GetName())
+	for key, value := range named.GetLabels() {
+		problems = append(problems, validation.IsQualifiedName(key)...)
+		problems = append(problems, validation.IsValidLabelValue(value)...)
+	}
+	for key := range named.GetAnnotations() {
+		problems = append(problems, validation.IsQualifiedName(key)...)
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("%s: %s", named.GetName(), strings.Join(problems, "; "))
+	}
+	return nil
+}
+
 // Strict: unknown and repeated fields are errors, not only wrong types.
 func decode(path string, types *runtime.Scheme) ([]runtime.Object, error) {
 	text, err := os.ReadFile(path)
@@ -91,9 +113,8 @@ func decode(path string, types *runtime.Scheme) ([]runtime.Object, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: document %d: %w", path, n, err)
 		}
-		named, ok := object.(meta.Object)
-		if !ok || named.GetName() == "" {
-			return nil, fmt.Errorf("%s: document %d: %s without a name", path, n, kind)
+		if err := checkNames(object); err != nil {
+			return nil, fmt.Errorf("%s: document %d: %s: %w", path, n, kind, err)
 		}
 		objects = append(objects, object)
 	}
