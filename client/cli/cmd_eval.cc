@@ -1,5 +1,6 @@
 #include <iostream>
 #include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -9,6 +10,7 @@
 #include "client/cli/local_work.h"
 #include "client/cli/output.h"
 #include "client/cli/progress.h"
+#include "core/artifact/input_roundings.h"
 #include "core/base/error.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_pool.h"
@@ -24,13 +26,19 @@ struct OpenedNetwork {
   std::optional<ValueModel> model;  // whatever it is stored as
   std::unique_ptr<Network> network;
 
-  static absl::StatusOr<OpenedNetwork> Open(const std::string& path) {
+  static absl::StatusOr<OpenedNetwork> Open(const std::string& path,
+                                            bool weights_only) {
     OpenedNetwork opened;
     QUANT_ASSIGN_OR_RETURN(opened.model, ValueModel::Open(path));
+    InputRoundings roundings;
     if (opened.model->is_gguf()) {
       QUANT_RETURN_IF_ERROR(opened.model->ShowAsCheckpoint());
+    } else if (!weights_only) {
+      auto found = ReadInputRoundings(opened.model->stored());
+      if (!found.ok()) return Annotate(found.status(), path);
+      roundings = *std::move(found);
     }
-    auto network = Network::Open(opened.model->values());
+    auto network = Network::Open(opened.model->values(), std::move(roundings));
     if (!network.ok()) {
       return Annotate(network.status(), path);
     }
@@ -81,19 +89,23 @@ class Eval : public Command {
     app.add_option("--spill-dir", spill_.directory,
                    "Where hidden states go that don't fit 4 GiB")
         ->capture_default_str();
+    app.add_flag("--weights-only", weights_only_,
+                 "Leave activations as they are where the checkpoint says that "
+                 "loaders quantize them");
     threads_.Add(app);
     AddFormatFlag(app, format_);
   }
 
   absl::StatusOr<int> Run() override {
     QUANT_ASSIGN_OR_RETURN(const OpenedNetwork model,
-                           OpenedNetwork::Open(model_));
+                           OpenedNetwork::Open(model_, weights_only_));
     const int64_t length =
         length_ > 0 ? length_ : DefaultSequenceLength(model.network->config());
     QUANT_ASSIGN_OR_RETURN(const Dataset data, Load(model, length));
     OpenedNetwork reference;
     if (!reference_.empty()) {
-      QUANT_ASSIGN_OR_RETURN(reference, OpenedNetwork::Open(reference_));
+      QUANT_ASSIGN_OR_RETURN(reference,
+                             OpenedNetwork::Open(reference_, weights_only_));
     }
     InterruptScope interrupt;
     ThreadPool pool(threads_.Get());
@@ -140,6 +152,7 @@ class Eval : public Command {
   std::string evaluation_;
   BosFlag bos_;
   int64_t length_ = 0;
+  bool weights_only_ = false;
   SpillOptions spill_;
   ThreadFlag threads_;
   OutputFormat format_ = OutputFormat::kTable;

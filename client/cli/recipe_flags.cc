@@ -103,8 +103,10 @@ void RecipeFlags::Add(CLI::App& app) {
 
 void RecipeFlags::AddCalibrationFlags(CLI::App& app) {
   app.add_option("--calibration", files_.calibration,
-                 "Text for methods that look at one (gptq): UTF-8, .jsonl with "
-                 "\"text\" or \"messages\", or token ids of this model in .npy "
+                 "Text for methods that look at one (gptq), for static "
+                 "activations (FP8) and to weigh the errors of GGUF types: "
+                 "UTF-8, .jsonl with \"text\" or \"messages\", or token ids of "
+                 "this model in .npy "
                  "or .safetensors (submit: a local file, or server:PATH)");
   bos_.Add(app);
   app.add_option("--calibration-sequences", calibration_sequences_,

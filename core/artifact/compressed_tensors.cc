@@ -48,6 +48,7 @@ enum Output {
   kScale = 1,
   kShape = 2,        // of packed integers
   kGlobalScale = 2,  // of NVFP4
+  kInputScale = 2,   // of static activations
   kZeroPoint = 3,
   kOutputs = 5  // at most; the groups of columns come last
 };
@@ -147,6 +148,10 @@ class CompressedTensors final : public ArtifactFormat {
           MakeOutput(absl::StrCat(module, ".weight"),
                      integer ? DType::kI8 : DType::kF8E4M3, source.shape);
       if (scheme.act_order) outputs.push_back(Index(module, in));
+      if (IsStatic(scheme.activations)) {
+        outputs.push_back(MakeOutput(absl::StrCat(module, ".input_scale"),
+                                     StoredScale(scheme, source.dtype), {1}));
+      }
       return outputs;
     }
     outputs[kWeight] = MakeOutput(absl::StrCat(module, ".weight_packed"),
@@ -195,6 +200,10 @@ class CompressedTensors final : public ArtifactFormat {
     if (scheme.act_order && row == 0) {
       ranges.push_back({IndexOutput(codec), 0, 4 * in});
     }
+    if (IsStatic(scheme.activations) && row == 0) {
+      ranges.push_back(
+          {kInputScale, 0, ElementBytes(StoredScale(scheme, source.dtype))});
+    }
     if (!packed) return ranges;
     if (row == 0) ranges.push_back({kShape, 0, 16});
     if (codec.has_zeros()) AddZeroRange(codec, in, row, rows, ranges);
@@ -224,6 +233,10 @@ class CompressedTensors final : public ArtifactFormat {
     }
     if (codec.scheme().scales == ScaleKind::kE4M3 && pieces.Has(kGlobalScale)) {
       StoreFloat(tile.tensor_scale, DType::kF32, pieces.Buffer(kGlobalScale));
+    }
+    if (IsStatic(codec.scheme().activations) && pieces.Has(kInputScale)) {
+      StoreFloat(tile.input_scale, StoredScale(codec.scheme(), source.dtype),
+                 pieces.Buffer(kInputScale));
     }
     if (codec.has_zeros() && pieces.Has(kZeroPoint)) {
       uint8_t* bytes = pieces.Buffer(kZeroPoint);

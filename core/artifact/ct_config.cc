@@ -54,16 +54,17 @@ OrderedJson ActivationArgs(Activations activations) {
   OrderedJson args;
   args["actorder"] = nullptr;
   args["block_structure"] = nullptr;
-  args["dynamic"] = true;
+  const bool fixed = IsStatic(activations);
+  args["dynamic"] = !fixed;
   args["group_size"] = nullptr;
   if (grouped) args["group_size"] = 128;
   args["num_bits"] = 8;
   args["observer"] = nullptr;
+  if (fixed) args["observer"] = "static_minmax";
   args["observer_kwargs"] = OrderedJson::object();
-  args["strategy"] = grouped ? "group" : "token";
+  args["strategy"] = fixed ? "tensor" : grouped ? "group" : "token";
   args["symmetric"] = true;
-  args["type"] =
-      activations == Activations::kInt8TokenDynamic ? "int" : "float";
+  args["type"] = IsInt8(activations) ? "int" : "float";
   return args;
 }
 
@@ -170,13 +171,11 @@ absl::Status CheckCtScheme(const Scheme& scheme) {
   if (scheme.type == NumberType::kF8E5M2) {
     return refuse("no loader reads E5M2 weights; the nearest is FP8_DYNAMIC");
   }
-  if (scheme.activations == Activations::kInt8TokenDynamic &&
-      !scheme.symmetric) {
+  if (IsInt8(scheme.activations) && !scheme.symmetric) {
     return refuse(
         "int8 activations need symmetric weights; the nearest is W8A8");
   }
-  if (scheme.activations == Activations::kInt8TokenDynamic &&
-      scheme.granularity == Granularity::kGroup) {
+  if (IsInt8(scheme.activations) && scheme.granularity == Granularity::kGroup) {
     return refuse(
         "int8 activations need scales per channel or tensor; the nearest is "
         "W8A8 without a group size");

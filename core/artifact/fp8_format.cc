@@ -4,6 +4,7 @@
 //   <m>.weight            F8_E4M3 [O, I]
 //   <m>.weight_scale_inv  F32 [ceil(O/128), ceil(I/128)]; or
 //   <m>.weight_scale      F32 [1], with one scale per tensor
+//   <m>.input_scale       F32 [1], with static activations
 // Despite its name weight_scale_inv multiplies: w = code * scale. Source: the
 // loaders of vLLM (quantization/fp8.py) and transformers (finegrained FP8).
 //
@@ -22,7 +23,7 @@
 namespace quant {
 namespace {
 
-enum Output { kWeight = 0, kScale = 1, kOutputs = 2 };
+enum Output { kWeight = 0, kScale = 1, kInputScale = 2 };
 
 constexpr int64_t kBlock = 128;
 
@@ -46,9 +47,8 @@ class Fp8 final : public ArtifactFormat {
             "format \"fp8\" can't carry scheme \"", scheme.name, "\" (",
             DescribeScheme(scheme),
             "): it holds FP8 E4M3 with scales per 128x128 block or per "
-            "tensor, and activations quantized at run time; the "
-            "nearest are FP8_BLOCK, and FP8_DYNAMIC with group size "
-            "tensor"));
+            "tensor, and quantized activations; the nearest are FP8_BLOCK, "
+            "FP8, and FP8_DYNAMIC with group size tensor"));
   }
 
   std::string ShapeMisfit(const Scheme& scheme, const Shape& shape,
@@ -82,10 +82,14 @@ class Fp8 final : public ArtifactFormat {
     const bool blocks = IsBlocks(codec.scheme());
     const Shape scales = {codec.grid_rows(source.shape[0]),
                           codec.grid_cols(source.shape[1])};
-    return {
+    std::vector<OutputTensor> outputs = {
         MakeOutput(module + ".weight", DType::kF8E4M3, source.shape),
         MakeOutput(module + (blocks ? ".weight_scale_inv" : ".weight_scale"),
                    DType::kF32, blocks ? scales : Shape{1})};
+    if (IsStatic(codec.scheme().activations)) {
+      outputs.push_back(MakeOutput(module + ".input_scale", DType::kF32, {1}));
+    }
+    return outputs;
   }
 
   int64_t RowMultiple(const Codec& codec) const override {
@@ -104,16 +108,22 @@ class Fp8 final : public ArtifactFormat {
     } else if (row == 0) {
       ranges.push_back({kScale, 0, 4});
     }
+    if (IsStatic(codec.scheme().activations) && row == 0) {
+      ranges.push_back({kInputScale, 0, 4});
+    }
     return ranges;
   }
 
   void Pack(const Codec& codec, const TensorEntry& source, const CodeTile& tile,
             PackedTile& out) const override {
-    out.scratch.resize(1);
+    out.scratch.resize(2);
     out.scratch[0].resize(4 * tile.scales.size());
     StoreFloats(tile.scales, DType::kF32, out.scratch[0].data());
+    out.scratch[1].resize(4);
+    StoreFloat(tile.input_scale, DType::kF32, out.scratch[1].data());
     out.data = {absl::MakeConstSpan(tile.codes),
-                absl::MakeConstSpan(out.scratch[0])};
+                absl::MakeConstSpan(out.scratch[0]),
+                absl::MakeConstSpan(out.scratch[1])};
     out.data.resize(out.ranges.size());
   }
 
@@ -134,7 +144,8 @@ class Fp8 final : public ArtifactFormat {
     QUANT_ASSIGN_OR_RETURN(const Scheme scheme, OnlyScheme(modules, "fp8"));
     OrderedJson settings;
     settings["quant_method"] = "fp8";
-    settings["activation_scheme"] = "dynamic";
+    settings["activation_scheme"] =
+        IsStatic(scheme.activations) ? "static" : "dynamic";
     if (IsBlocks(scheme)) {
       settings["fmt"] = "e4m3";
       settings["weight_block_size"] = {kBlock, kBlock};

@@ -16,6 +16,7 @@ namespace {
 constexpr int kPerBit = 8;
 constexpr int kActivations = 20;
 constexpr int kOtherActivations = 6;
+constexpr int kStaticActivations = 2;
 constexpr int kOtherType = 6;
 constexpr int kSymmetry = 4;
 constexpr int kGranularity = 4;
@@ -33,9 +34,8 @@ struct Alternative {
 int ActivationDistance(Activations a, Activations b) {
   if (a == b) return 0;
   if (a == Activations::kNone || b == Activations::kNone) return kActivations;
-  const bool integers = (a == Activations::kInt8TokenDynamic) !=
-                        (b == Activations::kInt8TokenDynamic);
-  return integers ? kOtherActivations : 0;
+  if (IsInt8(a) != IsInt8(b)) return kOtherActivations;
+  return IsStatic(a) == IsStatic(b) ? 0 : kStaticActivations;
 }
 
 int Distance(const Scheme& asked, const Scheme& other) {

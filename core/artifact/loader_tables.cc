@@ -82,9 +82,10 @@ bool HasActivations(ActivationKind kind, Activations activations) {
       return activations == Activations::kNone;
     case ActivationKind::kInt8Activations:
       return activations == Activations::kInt8TokenDynamic;
+    case ActivationKind::kInt8Static:
+      return activations == Activations::kInt8TensorStatic;
     case ActivationKind::kFp8Activations:
-      return activations == Activations::kFp8TokenDynamic ||
-             activations == Activations::kFp8Group128Dynamic;
+      return activations != Activations::kNone && !IsInt8(activations);
   }
   return false;
 }

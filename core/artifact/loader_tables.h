@@ -16,7 +16,8 @@ enum class SymmetryKind { kEither, kSymmetric, kAsymmetric };
 enum class ActivationKind {
   kAnyActivations,
   kWeightsOnly,
-  kInt8Activations,
+  kInt8Activations,  // per token
+  kInt8Static,
   kFp8Activations
 };
 

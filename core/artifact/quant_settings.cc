@@ -1,6 +1,8 @@
 #include "core/artifact/quant_settings.h"
 
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -131,16 +133,65 @@ bool IsSet(const json& object, const char* key) {
   return it != object.end() && !it->is_null() && !it->empty();
 }
 
+// One of the kinds that we have, or nothing.
+std::optional<Activations> KindOf(const json& args) {
+  const std::string type = TextOf(args, "type");
+  const bool integer = type == "int" || type.empty();
+  const std::string strategy = TextOf(args, "strategy");
+  const bool dynamic = args.value("dynamic", json()) == true;
+  const bool fixed = args.value("dynamic", json()) == false;
+  if (args.value("num_bits", json()) != 8 ||
+      args.value("symmetric", json(true)) != true ||
+      (!integer && type != "float")) {
+    return std::nullopt;
+  }
+  if (dynamic && strategy == "token") {
+    return integer ? Activations::kInt8TokenDynamic
+                   : Activations::kFp8TokenDynamic;
+  }
+  if (fixed && strategy == "tensor") {
+    return integer ? Activations::kInt8TensorStatic
+                   : Activations::kFp8TensorStatic;
+  }
+  if (dynamic && strategy == "group" && !integer &&
+      args.value("group_size", json()) == 128) {
+    return Activations::kFp8Group128Dynamic;
+  }
+  return std::nullopt;
+}
+
+QuantSettings::Inputs InputsOf(const std::string& where, const json& group) {
+  QuantSettings::Inputs inputs;
+  const auto targets = group.find("targets");
+  if (targets != group.end() && targets->is_array()) {
+    for (const json& target : *targets) {
+      if (target.is_string()) {
+        inputs.targets.push_back(target.get<std::string>());
+      }
+    }
+  }
+  if (!IsSet(group, "input_activations")) return inputs;
+  const auto kind = group["input_activations"].is_object()
+                        ? KindOf(group["input_activations"])
+                        : std::nullopt;
+  if (kind) {
+    inputs.kind = *kind;
+  } else {
+    inputs.unread = absl::StrCat(where, ".input_activations");
+  }
+  return inputs;
+}
+
 void ReadGroups(const json& groups, QuantSettings& out) {
   for (const auto& item : groups.items()) {
     const json& group = item.value();
     if (!group.is_object()) continue;
+    const std::string where =
+        absl::StrCat("config_groups.", item.key().substr(0, 100));
     for (const char* key : {"input_activations", "output_activations"}) {
-      if (IsSet(group, key)) {
-        out.also_quantized =
-            absl::StrCat("config_groups.", item.key().substr(0, 100), ".", key);
-      }
+      if (IsSet(group, key)) out.also_quantized = absl::StrCat(where, ".", key);
     }
+    out.inputs.push_back(InputsOf(where, group));
     const auto weights = group.find("weights");
     if (weights == group.end() || !weights->is_object()) continue;
     AddBits(*weights, "num_bits", out.bits);
@@ -162,6 +213,18 @@ absl::Status ReadCompressedTensors(const json& settings, QuantSettings& out) {
     ReadGroups(*groups, out);
   }
   return absl::OkStatus();
+}
+
+// Scales per tensor go with tokens, those of blocks with groups.
+void ReadFp8Inputs(const json& settings, QuantSettings& out) {
+  QuantSettings::Inputs inputs{.targets = {"Linear"}};
+  if (TextOf(settings, "activation_scheme") == "static") {
+    inputs.kind = Activations::kFp8TensorStatic;
+  } else {
+    inputs.kind = out.block_rows > 0 ? Activations::kFp8Group128Dynamic
+                                     : Activations::kFp8TokenDynamic;
+  }
+  out.inputs.push_back(std::move(inputs));
 }
 
 absl::Status ReadBlocks(const json& settings, QuantSettings& out) {
@@ -205,7 +268,10 @@ absl::StatusOr<QuantSettings> ReadQuantSettings(const ModelReader& model) {
   if (method == "compressed-tensors") {
     QUANT_RETURN_IF_ERROR(ReadCompressedTensors(settings, out));
   }
-  if (method == "fp8") QUANT_RETURN_IF_ERROR(ReadBlocks(settings, out));
+  if (method == "fp8") {
+    QUANT_RETURN_IF_ERROR(ReadBlocks(settings, out));
+    ReadFp8Inputs(settings, out);
+  }
   return out;
 }
 

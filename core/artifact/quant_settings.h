@@ -4,9 +4,11 @@
 
 #include <set>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "core/codec/scheme.h"
 #include "core/container/model_reader.h"
 
 namespace quant {
@@ -21,6 +23,14 @@ struct QuantSettings {
   // What loaders quantize besides weights ("config_groups.group_0.
   // input_activations"); empty: nothing.
   std::string also_quantized;
+  // What loaders do to the inputs of modules, by the classes ("Linear") or the
+  // names that a group is for.
+  struct Inputs {
+    std::vector<std::string> targets;
+    Activations kind = Activations::kNone;
+    std::string unread;  // what is not known of, for an error; else empty
+  };
+  std::vector<Inputs> inputs;
 };
 
 // From config.json, or else from quantize_config.json or quant_config.json.

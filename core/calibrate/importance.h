@@ -4,6 +4,7 @@
 #define QUANT_CORE_CALIBRATE_IMPORTANCE_H_
 
 #include "absl/status/statusor.h"
+#include "core/calibrate/input_summary.h"
 #include "core/container/imatrix.h"
 #include "core/container/model_reader.h"
 #include "core/network/network.h"
@@ -11,9 +12,12 @@
 
 namespace quant {
 
-// Runs the text through the model as it is. Entries have the names that weights
-// get in GGUF files; experts are stacked as there. Errors of Network::Open,
-// CheckSequences and MapToGguf; CANCELLED when stopped.
+// Of a model whose inputs look like this. Entries have the names that weights
+// get in GGUF files; experts are stacked as there. Errors of MapToGguf.
+absl::StatusOr<Imatrix> ImportanceOf(const ModelReader& model,
+                                     const InputSummaries& summaries);
+
+// The same, and SummarizeInputs before it.
 absl::StatusOr<Imatrix> MeasureImportance(const ModelReader& model,
                                           const DatasetFile& text,
                                           const RunOptions& options);

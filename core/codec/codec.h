@@ -59,6 +59,7 @@ struct CodeTile {
   std::vector<float> scales;   // [grid rows, G]
   std::vector<int8_t> zeros;   // the same, or empty when symmetric
   float tensor_scale = 1;      // of schemes that have one
+  float input_scale = 1;       // of schemes with static activations
   // ScaleKind::kNested: codes of the scales [as scales], and the scale of each
   // kNestedScales of them.
   std::vector<uint8_t> scale_codes;

@@ -47,8 +47,20 @@ enum class Activations {
   kNone,
   kInt8TokenDynamic,
   kFp8TokenDynamic,
-  kFp8Group128Dynamic
+  kFp8Group128Dynamic,
+  // With one scale per weight, which calibration finds.
+  kInt8TensorStatic,
+  kFp8TensorStatic
 };
+
+inline bool IsStatic(Activations activations) {
+  return activations == Activations::kInt8TensorStatic ||
+         activations == Activations::kFp8TensorStatic;
+}
+inline bool IsInt8(Activations activations) {
+  return activations == Activations::kInt8TokenDynamic ||
+         activations == Activations::kInt8TensorStatic;
+}
 
 struct Scheme {
   std::string name;  // preset name it started from

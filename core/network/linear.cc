@@ -1,6 +1,7 @@
 #include "core/network/linear.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/error.h"
@@ -20,6 +21,14 @@ constexpr int64_t kPieceBytes = int64_t{4} << 20;
 
 void Linear::Apply(ThreadPool& pool, const float* x, int64_t rows, float* y,
                    int64_t y_stride) const {
+  std::vector<float> rounded;
+  if (rounding.kind != Activations::kNone) {
+    rounded.assign(x, x + rows * in);
+    ParallelFor(pool, rows, [&](int64_t r) {
+      RoundInputs(rounding, rounded.data() + r * in, in);
+    });
+    x = rounded.data();
+  }
   ParallelGemm(pool, {.m = rows,
                       .n = out,
                       .k = in,
@@ -36,7 +45,8 @@ void Linear::Apply(ThreadPool& pool, const float* x, int64_t rows, float* y,
   });
 }
 
-WeightLoader::WeightLoader(const ModelReader& model) : model_(model) {
+WeightLoader::WeightLoader(const ModelReader& model, InputRoundings roundings)
+    : model_(model), roundings_(std::move(roundings)) {
   for (const TensorEntry& tensor : model.tensors()) {
     index_.emplace(tensor.name, &tensor);
   }
@@ -116,6 +126,7 @@ absl::StatusOr<Linear> WeightLoader::LoadLinear(const std::string& module,
   linear.name = module;
   linear.out = out;
   linear.in = in;
+  linear.rounding = RoundingOf(module);
   QUANT_ASSIGN_OR_RETURN(linear.weight,
                          Load(absl::StrCat(module, ".weight"), {out, in}));
   const std::string bias_name = absl::StrCat(module, ".bias");
@@ -128,6 +139,11 @@ absl::StatusOr<Linear> WeightLoader::LoadLinear(const std::string& module,
                      "does not say so (attention_bias, mlp_bias)"));
   }
   return linear;
+}
+
+InputRounding WeightLoader::RoundingOf(const std::string& module) const {
+  const auto found = roundings_.find(module);
+  return found == roundings_.end() ? InputRounding() : found->second;
 }
 
 }  // namespace quant

@@ -11,6 +11,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "core/base/thread_pool.h"
+#include "core/codec/activations.h"
 #include "core/container/model_reader.h"
 
 namespace quant {
@@ -21,6 +22,7 @@ struct Linear {
   int64_t in = 0;
   std::vector<float> weight;  // [O, I]
   std::vector<float> bias;    // [O], or empty
+  InputRounding rounding;     // what its inputs are rounded to first
 
   // x [rows, I] -> y [rows, O], rows of y `y_stride` apart.
   void Apply(ThreadPool& pool, const float* x, int64_t rows, float* y,
@@ -30,8 +32,9 @@ struct Linear {
 // Finds tensors by name and checks them against the shape that is expected.
 class WeightLoader {
  public:
-  // `model` must outlive this.
-  explicit WeightLoader(const ModelReader& model);
+  // `model` must outlive this. Linears get the roundings of their modules.
+  explicit WeightLoader(const ModelReader& model,
+                        InputRoundings roundings = {});
 
   bool Has(const std::string& tensor) const { return index_.contains(tensor); }
   // DATA_LOSS MODEL_MALFORMED when it is missing or has another shape;
@@ -44,12 +47,14 @@ class WeightLoader {
                         int64_t first, int64_t count, float* out) const;
   absl::StatusOr<Linear> LoadLinear(const std::string& module, int64_t out,
                                     int64_t in, bool bias) const;
+  InputRounding RoundingOf(const std::string& module) const;
 
  private:
   absl::StatusOr<const TensorEntry*> Find(const std::string& tensor,
                                           const Shape& shape) const;
 
   const ModelReader& model_;
+  const InputRoundings roundings_;
   absl::flat_hash_map<std::string, const TensorEntry*> index_;
 };
 

@@ -22,10 +22,11 @@ int64_t SequencesPerBatch(int64_t length) {
 }
 
 absl::StatusOr<std::unique_ptr<Network>> Network::Open(
-    const ModelReader& model) {
+    const ModelReader& model, InputRoundings roundings) {
   QUANT_ASSIGN_OR_RETURN(NetworkConfig config,
                          ParseNetworkConfig(model.config_json()));
-  return std::unique_ptr<Network>(new Network(model, std::move(config)));
+  return std::unique_ptr<Network>(
+      new Network(model, std::move(config), std::move(roundings)));
 }
 
 absl::Status Network::CheckSequences(const Sequences& sequences) const {
@@ -148,6 +149,7 @@ absl::StatusOr<Head> Head::Load(const Network& network) {
                             {config.vocabulary, config.hidden}));
   head.linear_.out = config.vocabulary;
   head.linear_.in = config.hidden;
+  head.linear_.rounding = network.loader().RoundingOf("lm_head");
   return head;
 }
 

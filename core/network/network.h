@@ -42,9 +42,10 @@ struct RunOptions {
 
 class Network {
  public:
-  // `model` must outlive this. See ParseNetworkConfig for the errors.
+  // `model` must outlive this. `roundings`: of inputs, where a scheme quantizes
+  // activations. See ParseNetworkConfig for the errors.
   static absl::StatusOr<std::unique_ptr<Network>> Open(
-      const ModelReader& model);
+      const ModelReader& model, InputRoundings roundings = {});
 
   const NetworkConfig& config() const { return config_; }
   const WeightLoader& loader() const { return loader_; }
@@ -63,8 +64,9 @@ class Network {
                                      const SpillOptions& spill) const;
 
  private:
-  Network(const ModelReader& model, NetworkConfig config)
-      : config_(std::move(config)), loader_(model) {}
+  Network(const ModelReader& model, NetworkConfig config,
+          InputRoundings roundings)
+      : config_(std::move(config)), loader_(model, std::move(roundings)) {}
 
   NetworkConfig config_;
   WeightLoader loader_;

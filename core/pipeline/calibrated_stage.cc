@@ -14,6 +14,7 @@
 #include "core/calibrate/calibration.h"
 #include "core/calibrate/input_spaces.h"
 #include "core/network/network.h"
+#include "core/pipeline/pass_bounds.h"
 #include "core/pipeline/tensor_job.h"
 
 namespace quant {
@@ -22,8 +23,6 @@ namespace {
 // Rows that are quantized together: many enough for products, few enough for
 // many threads. Part of what fixes the bytes.
 constexpr int64_t kTileRows = 128;
-// Hidden states beyond this go to a file of the work directory.
-constexpr int64_t kHiddenBytes = int64_t{256} << 20;
 // Statistics in memory at a time: a block with more (experts) runs again for
 // the rest.
 constexpr int64_t kStatisticsBytes = int64_t{1} << 30;
@@ -31,10 +30,6 @@ constexpr int64_t kStatisticsBytes = int64_t{1} << 30;
 // fitted to those, they are worse on others than when rounded to nearest
 // (measured: docs/adr/0016).
 constexpr int64_t kTokensPerColumn = 2;
-// What products pack for themselves, per thread.
-constexpr int64_t kProductBytes = int64_t{24} << 20;
-
-constexpr int64_t kFloatBytes = sizeof(float);
 
 bool IsStarved(const InputStatistics& statistics) {
   return statistics.tokens() < kTokensPerColumn * statistics.columns();
@@ -315,30 +310,6 @@ class CalibratedStage {
   CalibrationSummary summary_;
 };
 
-// Rows of floats of one batch of sequences, in every buffer that a block holds
-// at the same time.
-int64_t BatchBytes(const NetworkConfig& config, int64_t length) {
-  const int64_t rows = SequencesPerBatch(length) * length;
-  const int64_t width = std::max(
-      config.intermediate, config.experts > 0 ? config.expert_intermediate : 0);
-  const int64_t of_attention = config.qkv_width() + config.q_width();
-  const int64_t of_experts =
-      config.experts > 0 ? 2 * config.hidden + config.experts : 0;
-  const int64_t columns =
-      4 * config.hidden + of_experts + std::max(of_attention, 3 * width);
-  // Shares of the tokens that experts get, and queries of attention's tiles.
-  return rows * (columns * kFloatBytes +
-                 config.experts_per_token * static_cast<int64_t>(16));
-}
-
-int64_t BlockElements(const NetworkConfig& config) {
-  const int64_t h = config.hidden;
-  const int64_t attention = h * (config.qkv_width() + config.q_width());
-  const int64_t experts =
-      config.experts * (3 * h * config.expert_intermediate + h);
-  return attention + std::max(experts, 3 * h * config.intermediate) + 4 * h;
-}
-
 }  // namespace
 
 absl::StatusOr<CalibrationSummary> RunCalibratedStage(
@@ -368,21 +339,14 @@ absl::StatusOr<CalibratedBounds> BoundsOfCalibratedStage(
   const int64_t spaces = 2 + 2 * std::max<int64_t>(1, config.experts);
   const int64_t all =
       std::max(statistics, std::min(spaces * statistics, kStatisticsBytes));
-  const int64_t hidden = static_cast<int64_t>(sequences.tokens.size()) *
-                         config.hidden * kFloatBytes;
-  const int64_t scores = 64 * sequences.length * kFloatBytes;
   const int64_t tile = kTileRows * columns * 6;  // codes, scales, zeros
+  const PassBounds passes = BoundsOfPasses(config, sequences, threads);
   CalibratedBounds bounds;
-  bounds.memory_bytes = BlockElements(config) * kFloatBytes + 2 * block + all +
-                        method->PreparationBytes(columns) +
-                        std::min(hidden, kHiddenBytes) +
-                        BatchBytes(config, sequences.length) +
-                        4 * sequences.length * config.head_dim * kFloatBytes +
-                        threads * (method->ScratchBytes(kTileRows, columns) +
-                                   tile + scores + kProductBytes) +
-                        static_cast<int64_t>(sequences.tokens.size()) * 4;
-  bounds.disk_bytes =
-      codes.total_bytes() + (hidden > kHiddenBytes ? hidden : 0);
+  bounds.memory_bytes =
+      passes.memory_bytes + 2 * block + all +
+      method->PreparationBytes(columns) +
+      threads * (method->ScratchBytes(kTileRows, columns) + tile);
+  bounds.disk_bytes = codes.total_bytes() + passes.disk_bytes;
   return bounds;
 }
 

@@ -40,6 +40,20 @@ absl::Status CheckTakesCodes(const OutputRequest& output,
       field + "format");
 }
 
+absl::Status CheckStaticInputs(const OutputRequest& output,
+                               const Scheme& scheme) {
+  if (!IsStatic(scheme.activations) || output.calibration != nullptr) {
+    return absl::OkStatus();
+  }
+  return MakeError(
+      absl::StatusCode::kInvalidArgument, Reason::kUnsupported,
+      absl::StrCat("scheme \"", scheme.name,
+                   "\": its static activation scales need calibration text "
+                   "(--calibration FILE); the nearest that needs none is \"",
+                   DynamicTwin(scheme.activations), "\""),
+      "calibration");
+}
+
 absl::Status CheckCalibration(const OutputRequest& output,
                               const QuantMethod& method,
                               const std::string& field) {
@@ -75,6 +89,7 @@ absl::Status CheckRequest(const PlanRequest& request) {
       const auto method = FindMethod(output.method);
       if (!method.ok()) return method.status();
       QUANT_RETURN_IF_ERROR((*method)->Check(scheme));
+      QUANT_RETURN_IF_ERROR(CheckStaticInputs(output, scheme));
       QUANT_RETURN_IF_ERROR(CheckCalibration(output, **method, field));
       const auto format = FindFormat(output.format);
       if (!format.ok()) return format.status();
@@ -100,6 +115,10 @@ absl::Status CheckRequest(const PlanRequest& request) {
     }
   }
   return absl::OkStatus();
+}
+
+absl::string_view DynamicTwin(Activations activations) {
+  return IsInt8(activations) ? "W8A8" : "FP8_DYNAMIC";
 }
 
 Scheme WithGroups(const OutputRequest& request, Scheme scheme) {

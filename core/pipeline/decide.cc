@@ -8,6 +8,7 @@
 #include "core/base/error.h"
 #include "core/base/limits.h"
 #include "core/base/status_macros.h"
+#include "core/pipeline/input_survey.h"
 #include "core/pipeline/rules.h"
 
 namespace quant {
@@ -57,7 +58,8 @@ class Decider {
     PolicyRequest request{.model = &model_,
                           .scheme = &request_.scheme,
                           .rules = {},
-                          .has_importance = request_.importance != nullptr};
+                          .has_importance = request_.importance != nullptr ||
+                                            MeasuresImportance(request_)};
     for (const TensorRole& role : roles_) {
       const int rule = rules.Match(role);
       RuleChoice& choice = request.rules.emplace_back();

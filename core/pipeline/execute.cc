@@ -1,5 +1,6 @@
 #include "core/pipeline/execute.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "absl/strings/str_cat.h"
@@ -9,6 +10,7 @@
 #include "core/base/status_macros.h"
 #include "core/pipeline/calibrated_stage.h"
 #include "core/pipeline/finish.h"
+#include "core/pipeline/input_survey.h"
 #include "core/pipeline/journal.h"
 #include "core/pipeline/output_file.h"
 #include "core/pipeline/tensor_runner.h"
@@ -18,14 +20,20 @@ namespace {
 
 // Of the time of a job with calibrated methods, for its progress.
 constexpr double kCalibrationShare = 0.9;
+// Of the time of a job that looks at inputs first.
+constexpr double kSurveyShare = 0.3;
 
-// Work directory: lock, journal, calibrated/<name>/<blocks>,
+// Work directory: lock, journal, calibrated/<name>/<blocks> and
+// calibrated/inputs.survey,
 // outputs/<name>/<files of the artifact>.
 class Execution {
  public:
   Execution(const ModelReader& model, const Plan& plan,
             const ExecuteOptions& options)
-      : model_(ViewedModel(model, plan)), plan_(plan), options_(options) {
+      : source_(model),
+        model_(ViewedModel(model, plan)),
+        plan_(plan),
+        options_(options) {
     if (!options.progress) return;
     options_.progress =
         [this, report = options.progress](const ProgressUpdate& update) {
@@ -85,6 +93,7 @@ class Execution {
   absl::StatusOr<ExecuteResult> RunStages(Journal& journal) {
     ExecuteResult result;
     StartClock();
+    QUANT_RETURN_IF_ERROR(Survey(journal, result));
     QUANT_RETURN_IF_ERROR(Calibrate(journal, result));
     TensorRunner runner(model_, plan_, options_, journal, files_, calibrated_);
     QUANT_RETURN_IF_ERROR(runner.VerifyResumed());
@@ -111,6 +120,25 @@ class Execution {
     return result;
   }
 
+  // What has to be known of inputs whatever the method.
+  absl::Status Survey(Journal& journal, ExecuteResult& result) {
+    const std::vector<OutputPlan>& outputs = plan_.outputs;
+    if (std::none_of(outputs.begin(), outputs.end(), NeedsSurvey)) {
+      return absl::OkStatus();
+    }
+    stage_end_ = kSurveyShare;
+    QUANT_RETURN_IF_ERROR(journal.Claim());
+    const std::string directory = JoinPath(options_.work_dir, "calibrated");
+    QUANT_RETURN_IF_ERROR(MakeDirectories(directory));
+    QUANT_ASSIGN_OR_RETURN(
+        survey_, SurveyInputs(source_, JoinPath(directory, "inputs.survey"),
+                              options_, plan_));
+    result.notes = survey_.notes;
+    result.stage_seconds["CALIBRATING"] += StopClock();
+    stage_begin_ = stage_end_;
+    return absl::OkStatus();
+  }
+
   // The codes of calibrated methods, which the tiles then take.
   absl::Status Calibrate(Journal& journal, ExecuteResult& result) {
     const size_t count = plan_.outputs.size();
@@ -124,8 +152,8 @@ class Execution {
         calibrated_.push_back(nullptr);
         continue;
       }
-      stage_begin_ = kCalibrationShare * static_cast<double>(i) / count;
-      stage_end_ = kCalibrationShare * static_cast<double>(i + 1) / count;
+      stage_end_ = std::max(
+          stage_begin_, kCalibrationShare * static_cast<double>(i + 1) / count);
       // From here on what lies in the work directory belongs to this plan.
       QUANT_RETURN_IF_ERROR(journal.Claim());
       QUANT_ASSIGN_OR_RETURN(
@@ -135,13 +163,16 @@ class Execution {
                           summaries_[i].notes.end());
       calibrated_.push_back(std::move(codes));
       result.stage_seconds["CALIBRATING"] += StopClock();
+      stage_begin_ = stage_end_;
     }
-    stage_begin_ = result.stage_seconds.empty() ? 0 : kCalibrationShare;
     stage_end_ = 1;
     return absl::OkStatus();
   }
 
   void AddCalibration(int index, ExecutedOutput& output) const {
+    if (HasStaticInputs(plan_.outputs[index].request)) {
+      output.metrics["unseen_inputs"] = static_cast<double>(survey_.unseen);
+    }
     if (calibrated_[index] == nullptr) return;
     const CalibrationSummary& summary = summaries_[index];
     output.metrics["calibrated_tensors"] = static_cast<double>(summary.tensors);
@@ -188,14 +219,16 @@ class Execution {
     return elapsed.count();
   }
 
+  const ModelReader& source_;
   const ModelReader& model_;
-  const Plan& plan_;
+  Plan plan_;  // and what the survey adds to it
   ExecuteOptions options_;
   // The part of the progress that the present stage has.
   double stage_begin_ = 0;
   double stage_end_ = 1;
   std::vector<OutputFiles> files_;
   CalibratedOutputs calibrated_;
+  SurveyResult survey_;
   std::vector<CalibrationSummary> summaries_;
   std::chrono::steady_clock::time_point started_;
 };

@@ -57,8 +57,9 @@ struct ExecutedOutput {
   // "size_bytes", "bits_per_weight", "min_sqnr_db", "sqnr_db",
   // "quantized_tensors", "overflow_count", "underflow_count",
   // "nonfinite_zeroed"; of calibrated methods also "calibrated_tensors",
-  // "calibration_fallbacks" and "dead_columns". SQNRs are absent when nothing
-  // was lossy.
+  // "calibration_fallbacks" and "dead_columns"; with static activations
+  // "unseen_inputs": of weights that met no token. SQNRs are absent when
+  // nothing was lossy.
   std::map<std::string, double> metrics;
 };
 

@@ -16,12 +16,13 @@
 #include "core/pipeline/allocate.h"
 #include "core/pipeline/buffer_pool.h"
 #include "core/pipeline/calibrated_codes.h"
-#include "core/pipeline/calibrated_stage.h"
 #include "core/pipeline/carry.h"
 #include "core/pipeline/check_request.h"
 #include "core/pipeline/decide.h"
+#include "core/pipeline/input_survey.h"
 #include "core/pipeline/layout.h"
 #include "core/pipeline/tensor_job.h"
+#include "core/pipeline/text_bounds.h"
 #include "core/pipeline/view.h"
 #include "core/transform/dequantized_model.h"
 
@@ -81,6 +82,11 @@ absl::Status CheckNotQuantized(const ModelReader& model,
 
 // What GGUF files say of the importance matrix that they were made with.
 std::vector<GgufKv> ImportanceKeys(const OutputRequest& request) {
+  if (MeasuresImportance(request)) {
+    return {{"quantize.imatrix.dataset", request.calibration->name},
+            {"quantize.imatrix.chunks_count",
+             static_cast<uint32_t>(request.calibration->data.sequences)}};
+  }
   if (request.importance == nullptr) return {};
   const Imatrix& matrix = request.importance->matrix;
   std::vector<GgufKv> keys = {
@@ -172,6 +178,7 @@ class OutputPlanner {
       if (codes_ == nullptr) {
         tensor.method = plan.request.method;
         QUANT_RETURN_IF_ERROR(SetCalibrated(index, plan.request, tensor));
+        QUANT_RETURN_IF_ERROR(CheckInputsSeen(index, tensor.scheme));
       }
       QUANT_ASSIGN_OR_RETURN(const auto codec, MakeCodec(tensor.scheme));
       tensor.outputs = format_->Outputs(*codec, source);
@@ -180,6 +187,10 @@ class OutputPlanner {
         tensor.reason += entries.count(source.name) > 0
                              ? "; weighted by importance"
                              : "; of no importance matrix entry";
+      }
+      if (MeasuresImportance(plan.request) && codec->chooses_scales() &&
+          source.name.find("blk.") == 0) {
+        tensor.reason += "; weighted by the inputs that calibration shows";
       }
       if (format_->SharesTensorScale(decision.scheme)) {
         tensor.measured_with = PartsOf(index);
@@ -197,16 +208,30 @@ class OutputPlanner {
     return absl::OkStatus();
   }
 
-  // Whether the calibrated stage chooses the codes: it sees the inputs of the
-  // blocks' Linears.
+  // Whether calibration sees the tensor's inputs: those of the blocks' Linears.
+  bool IsSeen(int index) const {
+    return roles_[index].module_class == ModuleClass::kLinear &&
+           model_.tensors()[index].shape.size() == 2 &&
+           LayerOf(roles_[index].module) >= 0;
+  }
+
+  absl::Status CheckInputsSeen(int index, const Scheme& scheme) const {
+    if (!IsStatic(scheme.activations) || IsSeen(index)) return absl::OkStatus();
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, Reason::kPlanRefused,
+        absl::StrCat(model_.tensors()[index].name, ": scheme \"", scheme.name,
+                     "\" needs to know its inputs, and calibration sees those "
+                     "of Linears in blocks; the nearest is \"",
+                     DynamicTwin(scheme.activations), "\""));
+  }
+
+  // Whether the calibrated stage chooses the codes.
   absl::Status SetCalibrated(int index, const OutputRequest& request,
                              TensorPlan& tensor) const {
     QUANT_ASSIGN_OR_RETURN(const QuantMethod* method,
                            FindMethod(request.method));
     if (method->Needs() == Statistics::kNone) return absl::OkStatus();
-    tensor.calibrated = roles_[index].module_class == ModuleClass::kLinear &&
-                        model_.tensors()[index].shape.size() == 2 &&
-                        LayerOf(roles_[index].module) >= 0;
+    tensor.calibrated = IsSeen(index);
     if (tensor.calibrated) {
       tensor.scheme = WithGroups(request, tensor.scheme);
     } else {
@@ -331,12 +356,6 @@ void Reorder(const std::vector<int>& order, OutputPlan& plan) {
   plan.tensors = std::move(tensors);
 }
 
-bool HasCalibrated(const OutputPlan& output) {
-  return std::any_of(
-      output.tensors.begin(), output.tensors.end(),
-      [](const TensorPlan& tensor) { return tensor.calibrated; });
-}
-
 std::string Fingerprint(const ModelReader& model, const Plan& plan) {
   std::string text = absl::StrCat("quantd ", kVersion, "\n");
   for (const WeightFile& file : model.files()) {
@@ -351,7 +370,7 @@ std::string Fingerprint(const ModelReader& model, const Plan& plan) {
     if (output.request.importance != nullptr) {
       absl::StrAppend(&text, output.request.importance->sha256, "\n");
     }
-    if (HasCalibrated(output)) {
+    if (RunsText(output)) {
       absl::StrAppend(&text, output.request.calibration->data.digest, " ",
                       GemmIsa(), "\n");
     }
@@ -367,7 +386,8 @@ std::string Fingerprint(const ModelReader& model, const Plan& plan) {
   return Xxh3Hex(text);
 }
 
-absl::Status AddBounds(const ModelReader& model, int threads, Plan& plan) {
+absl::Status AddBounds(const ModelReader& source, int threads, Plan& plan) {
+  const ModelReader& model = ViewedModel(source, plan);
   int64_t worker = 0;
   for (size_t i = 0; i < plan.order.size(); ++i) {
     QUANT_ASSIGN_OR_RETURN(const TensorJob job,
@@ -395,18 +415,9 @@ absl::Status AddBounds(const ModelReader& model, int threads, Plan& plan) {
     for (const TextFile& text : plan.outputs[i].layout.texts) {
       plan.memory_bound_bytes += 2 * static_cast<int64_t>(text.text.size());
     }
-    if (!HasCalibrated(plan.outputs[i])) continue;
-    QUANT_ASSIGN_OR_RETURN(
-        const CalibratedBounds bounds,
-        BoundsOfCalibratedStage(model, plan, static_cast<int>(i), threads));
-    plan.disk_bound_bytes += bounds.disk_bytes;
-    const int64_t most = std::max(
-        bounds.memory_bytes, plan.outputs[i].request.calibration->memory_bytes);
-    plan.memory_bound_bytes =
-        std::max(plan.memory_bound_bytes,
-                 kBaseMemoryBytes + names * (1 + 2 * outputs) + most);
   }
-  return absl::OkStatus();
+  return AddTextBounds(source, threads,
+                       kBaseMemoryBytes + names * (1 + 2 * outputs), plan);
 }
 
 }  // namespace
@@ -440,7 +451,7 @@ absl::StatusOr<Plan> MakePlan(const ModelReader& source,
   }
   plan.order = OrderOf(plan.outputs[0]);
   for (OutputPlan& output : plan.outputs) Reorder(plan.order, output);
-  QUANT_RETURN_IF_ERROR(AddBounds(model, request.threads, plan));
+  QUANT_RETURN_IF_ERROR(AddBounds(source, request.threads, plan));
   plan.fingerprint = Fingerprint(model, plan);
   return plan;
 }

@@ -27,16 +27,19 @@ struct PlannedFile {
 struct TensorPlan {
   int source = 0;  // index into ModelReader::tensors() of the viewed model
   std::string role;
-  bool quantized = false;  // false: copied as it is
-  Scheme scheme;           // when quantized
-  std::string method;      // when quantized
+  bool quantized = false;   // false: copied as it is
+  Scheme scheme;            // when quantized
+  std::string method;       // when quantized
   bool calibrated = false;  // codes come from the calibrated stage
-  std::string reason;      // never empty
+  std::string reason;       // never empty
   int64_t output_bytes = 0;
   std::vector<OutputTensor> outputs;  // placed: file and offset are set
   // Source tensors, itself included, whose statistics are taken together: the
   // parts of a merged module that share a scale. Empty: only its own.
   std::vector<int> measured_with;
+  // With static activations: largest magnitudes of inputs, [I]. Set while the
+  // plan is carried out (input_survey.h).
+  std::shared_ptr<const std::vector<float>> inputs = nullptr;
 };
 
 // A way to give schemes to tensors under a size target: the least error for its

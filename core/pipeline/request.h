@@ -52,7 +52,10 @@ struct OutputRequest {
   // How much inputs matter, for schemes that weigh errors; null: equally.
   // Shared by the outputs of a request.
   std::shared_ptr<const Importance> importance;
-  // For methods that need statistics; null: none was given. Shared likewise.
+  // The same by the calibration text; set while a plan is carried out.
+  std::shared_ptr<const Imatrix> measured_importance;
+  // For methods that need statistics, static activations, and block types that
+  // weigh errors; null: none was given. Shared likewise.
   std::shared_ptr<const DatasetFile> calibration;
   CalibratedOptions calibrated = {};
   // Weights see what quantized weights before them in their block do.

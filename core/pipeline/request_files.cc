@@ -13,6 +13,7 @@
 #include "core/base/limits.h"
 #include "core/base/status_macros.h"
 #include "core/network/config.h"
+#include "core/pipeline/input_survey.h"
 #include "core/tokenizer/tokenizer.h"
 #include "core/transform/dequantized_model.h"
 #include "core/transform/restored_model.h"
@@ -146,13 +147,17 @@ absl::Status LoadCalibration(const ModelReader& model, const TextSource& source,
   for (OutputRequest& output : request.outputs) {
     QUANT_ASSIGN_OR_RETURN(const QuantMethod* method,
                            FindMethod(output.method));
-    if (method->Needs() != Statistics::kNone) users.push_back(&output);
+    if (method->Needs() != Statistics::kNone || HasStaticInputs(output) ||
+        WeighsByText(output)) {
+      users.push_back(&output);
+    }
   }
   if (users.empty()) {
-    return InvalidSpec(absl::StrCat("calibration ", source.path,
-                                    ": no output has a method that uses it; "
-                                    "\"gptq\" does"),
-                       "calibration");
+    return InvalidSpec(
+        absl::StrCat("calibration ", source.path,
+                     ": no output uses it; method \"gptq\", scheme \"FP8\" "
+                     "and GGUF types without --imatrix do"),
+        "calibration");
   }
   QUANT_ASSIGN_OR_RETURN(DatasetFile text,
                          LoadText(model, source, "calibration"));

@@ -38,8 +38,8 @@ absl::StatusOr<DatasetFile> LoadText(const ModelReader& model,
                                      const TextSource& source,
                                      absl::string_view use);
 
-// The same for a calibration text, to outputs whose method uses it; it is an
-// error when none does.
+// The same for a calibration text, to outputs whose method or scheme uses it;
+// it is an error when none does.
 absl::Status LoadCalibration(const ModelReader& model, const TextSource& source,
                              PlanRequest& request);
 

@@ -30,14 +30,16 @@ int64_t OutputBytesPerElement(const TensorTask& task) {
 // The weights of the inputs of `source`, where the codec uses them.
 absl::Status AddImportance(const OutputRequest& request,
                            const TensorEntry& source, TensorTask& task) {
-  if (request.importance == nullptr || !task.codec->chooses_scales()) {
+  const Imatrix* matrix = request.importance != nullptr
+                              ? &request.importance->matrix
+                              : request.measured_importance.get();
+  if (matrix == nullptr || !task.codec->chooses_scales()) {
     return absl::OkStatus();
   }
   const int64_t columns = source.shape.empty() ? 1 : source.shape.back();
   const int64_t experts = source.shape.size() == 3 ? source.shape[0] : 1;
-  QUANT_ASSIGN_OR_RETURN(
-      const absl::Span<const float> weights,
-      request.importance->matrix.Find(source.name, experts, columns));
+  QUANT_ASSIGN_OR_RETURN(const absl::Span<const float> weights,
+                         matrix->Find(source.name, experts, columns));
   if (weights.empty()) return absl::OkStatus();
   task.options.importance = weights.data();
   task.options.matrix_rows = *NumElements(source.shape) / columns / experts;

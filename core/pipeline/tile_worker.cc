@@ -8,6 +8,7 @@
 #include "core/base/digest.h"
 #include "core/base/error.h"
 #include "core/base/status_macros.h"
+#include "core/codec/activations.h"
 #include "core/kernels/error_sums.h"
 #include "core/transform/load_rows.h"
 
@@ -17,6 +18,14 @@ namespace {
 constexpr size_t kHashBufferBytes = 1 << 18;
 // Ranges from here on wait in memory to be written together and hashed.
 constexpr size_t kLargeRangeBytes = 1 << 14;
+
+float InputScaleOf(const TensorJob& job, const TensorTask& task) {
+  if (task.plan->inputs == nullptr) return 1;
+  float absmax = 0;
+  for (float most : *task.plan->inputs) absmax = std::max(absmax, most);
+  return StaticInputScale(task.plan->scheme.activations, absmax,
+                          task.format->ScaleType(job.source->dtype));
+}
 
 absl::Status NonfiniteError(const TensorEntry& source, int64_t index) {
   return MakeError(
@@ -161,6 +170,7 @@ absl::Status TileWorker::Encode(const TensorJob& job, int64_t row, int64_t rows,
   for (size_t i = 0; i < job.tasks.size(); ++i) {
     const TensorTask& task = job.tasks[i];
     packed_.ranges = job.Ranges(static_cast<int>(i), row, rows);
+    codes_.input_scale = InputScaleOf(job, task);
     if (job.codes != nullptr) {
       task.format->Pack(*task.codec, *job.source, codes_, packed_);
     } else if (task.codec) {

@@ -31,11 +31,14 @@ MIXED["Q4_0"] = {"Q4_0", "Q4_1"}
 MIXED["Q5_0"] = {"Q5_0", "Q5_1"}
 # Dense models have no experts: the rule says which weights are meant.
 MXFP4_RULE = ("--rule", "Linear=MXFP4")
-FLAGS = {"MXFP4": MXFP4_RULE, "MXFP4_MOE": MXFP4_RULE}
+# As str.format of the model.
+CALIBRATION = ("--calibration", "{calibration}", "--sequence-length",
+               "{context}", "--calibration-sequences", "64")
+FLAGS = {"MXFP4": MXFP4_RULE, "MXFP4_MOE": MXFP4_RULE, "FP8": CALIBRATION,
+         "W8A8_STATIC": CALIBRATION}
 TYPES = {"MXFP4_MOE": {"MXFP4"}}
-# Flags that a method needs besides its name, as str.format of the model.
-METHOD_FLAGS = {"gptq": ("--calibration", "{calibration}", "--sequence-length",
-                         "{context}", "--calibration-sequences", "64")}
+# Flags that a method needs besides its name.
+METHOD_FLAGS = {"gptq": CALIBRATION}
 METHOD_GROUP = "64"
 SAMPLE = ("W4A16", "FP8_E5M2", "NVFP4A16", "NF4", "Q4_K_M")
 FIRST = ("compressed-tensors", "safetensors")  # the defaults

@@ -84,6 +84,7 @@ SUFFIXES = {
     "weight_shape",
     "weight_global_scale",
     "weight_g_idx",
+    "input_scale",
 }
 FUSED = [
     ("self_attn", ("q_proj", "k_proj", "v_proj")),
@@ -176,7 +177,7 @@ def matches(pattern, module, class_name):
 class Module:
     """One quantized Linear: its stored parts, checked against its arguments."""
 
-    def __init__(self, name, parts, args, format_name):
+    def __init__(self, name, parts, args, format_name, inputs=None):
         self.name, self.args, self.format = name, args, format_name
         self.parts = parts
         self.bits = args["num_bits"]
@@ -191,7 +192,13 @@ class Module:
         )
         if args.get("actorder"):
             allowed |= {"weight_g_idx"}
+        if inputs and not inputs["dynamic"]:
+            allowed |= {"input_scale"}
         require(parts.keys() == allowed, f"{name}: tensors {sorted(parts)}")
+        if "input_scale" in parts:
+            st.check_input_scale(
+                parts["input_scale"], name, ("F16", "BF16", "F32")
+            )
         stored, named = SMALL_SCALES.get(format_name, (None, None))
         require(args.get("scale_dtype") == named, f"{name}: scale_dtype")
         require(
@@ -387,7 +394,11 @@ class Artifact:
             )
             format_name = group.get("format") or self.quant["format"]
             self.modules[name] = Module(
-                name, stored, group["weights"], format_name
+                name,
+                stored,
+                group["weights"],
+                format_name,
+                group.get("input_activations"),
             )
 
     def group_of(self, module):

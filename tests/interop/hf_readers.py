@@ -207,7 +207,13 @@ def bnb8_weight(parts, where):
 def fp8_weight(parts, settings, where):
     block = settings.get("weight_block_size")
     scale_name = "weight_scale_inv" if block else "weight_scale"
-    require(parts.keys() == {"weight", scale_name}, f"{where}: {sorted(parts)}")
+    allowed = {"weight", scale_name}
+    if settings["activation_scheme"] == "static":
+        require(not block, f"{where}: static activations with blocks")
+        allowed |= {"input_scale"}
+    require(parts.keys() == allowed, f"{where}: {sorted(parts)}")
+    if "input_scale" in parts:
+        st.check_input_scale(parts["input_scale"], where, ("F32",))
     weight, stored = parts["weight"], parts[scale_name]
     require(
         weight.dtype == "F8_E4M3" and stored.dtype == "F32", f"{where}: types"
@@ -231,7 +237,7 @@ def fp8_weight(parts, settings, where):
 SUFFIXES = {
     "gptq": ["qweight", "qzeros", "scales", "g_idx"],
     "awq": ["qweight", "qzeros", "scales"],
-    "fp8": ["weight", "weight_scale_inv", "weight_scale"],
+    "fp8": ["weight", "weight_scale_inv", "weight_scale", "input_scale"],
     "bitsandbytes": [
         "weight",
         "SCB",
@@ -293,7 +299,10 @@ class Artifact:
             require(s["version"] == "gemm", s["version"])
             return awq_weight(parts, s["group_size"], module)
         if self.method == "fp8":
-            require(s["activation_scheme"] == "dynamic", "activation_scheme")
+            require(
+                s["activation_scheme"] in ("dynamic", "static"),
+                "activation_scheme",
+            )
             return fp8_weight(parts, s, module)
         require(s["load_in_4bit"] != s["load_in_8bit"], "load_in")
         if s["load_in_8bit"]:

@@ -248,6 +248,14 @@ def to_float32(stored):
     return bits.astype(np.float32)
 
 
+def check_input_scale(stored, where, types):
+    """The scale of static activations: one, of a float type, positive."""
+    require(stored.dtype in types, f"{where}: input_scale {stored.dtype}")
+    require(stored.shape in ((), (1,)), f"{where}: input_scale")
+    scale = to_float32(stored).reshape(-1)[0]
+    require(0 < scale < math.inf, f"{where}: input_scale {scale}")
+
+
 def module_of(name, suffixes):
     """ "a.b.weight_scale" -> ("a.b", "weight_scale") for a known suffix."""
     match = re.fullmatch(r"(.+)\.([a-z_]+)", name)

@@ -45,10 +45,13 @@ TEST(Presets, UnknownNamesGetTheNearest) {
               HasSubstr("did you mean \"W4A16\""));
 }
 
-TEST(Presets, StaticActivationsAreRefusedNamingTheNearest) {
-  const auto fp8 = FindScheme("FP8");
-  EXPECT_EQ(GetReason(fp8.status()), Reason::kUnsupported);
-  EXPECT_THAT(std::string(fp8.status().message()), HasSubstr("FP8_DYNAMIC"));
+TEST(Presets, StaticActivationsSayWhatTheyAre) {
+  for (const char* name : {"FP8", "W8A8_STATIC"}) {
+    EXPECT_TRUE(IsStatic(FindScheme(name)->activations)) << name;
+  }
+  EXPECT_TRUE(IsInt8(FindScheme("W8A8_STATIC")->activations));
+  EXPECT_FALSE(IsInt8(FindScheme("FP8")->activations));
+  EXPECT_FALSE(IsStatic(FindScheme("W8A8")->activations));
 }
 
 TEST(Schemes, AreDescribed) {

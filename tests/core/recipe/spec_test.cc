@@ -53,8 +53,6 @@ INSTANTIATE_TEST_SUITE_P(
             Reason::kInvalidSpec, "required"},
         Bad{R"({"outputs": [{"recipe": {"scheme": "W4A61"}}]})",
             "outputs[0].recipe.scheme", Reason::kUnknownName, "W4A16"},
-        Bad{R"({"outputs": [{"recipe": {"scheme": "FP8"}}]})",
-            "outputs[0].recipe.scheme", Reason::kUnsupported, "FP8_DYNAMIC"},
         Bad{R"({"outputs": [{"recipe": {"scheme": "W4A16"}},
                             {"name": "b",
                              "recipe": {"scheme": "W4A16",
