@@ -14,6 +14,7 @@
 #include "core/base/status_macros.h"
 #include "server/api/api_server.h"
 #include "server/api/credentials.h"
+#include "server/auth/authenticator.h"
 #include "server/data_dir.h"
 #include "server/queue/sqlite_job_store.h"
 #include "server/store/local_artifact_store.h"
@@ -83,6 +84,7 @@ struct App::Parts {
   Parts(const ServerConfig& config, DataDir data)
       : config(config), data_dir(std::move(data)) {}
 
+  absl::Status LoadAuthFile();
   absl::Status OpenStores();
   absl::Status StartPlanner();
   absl::Status StartServing();
@@ -94,6 +96,7 @@ struct App::Parts {
   const DataDir data_dir;
   const std::string owner = NewIncarnation();
   Metrics metrics;
+  std::unique_ptr<Authenticator> authenticator;
   std::unique_ptr<JobStore> jobs;
   std::unique_ptr<ArtifactStore> artifacts;
   std::unique_ptr<UploadStore> uploads;
@@ -109,6 +112,25 @@ struct App::Parts {
   std::string http_address;
   std::atomic<bool> drained = false;
 };
+
+absl::Status App::Parts::LoadAuthFile() {
+  if (config.auth_file.empty()) return absl::OkStatus();
+  auto loaded = [this](const absl::StatusOr<int64_t>& principals) {
+    if (principals.ok()) {
+      metrics.auth.Loaded(*principals);
+      Log(LogLevel::kInfo, "auth_file_loaded",
+          {{"path", config.auth_file}, {"principals", *principals}});
+      return;
+    }
+    metrics.auth.LoadFailed();
+    Log(LogLevel::kError, "auth_file_refused",
+        {{"path", config.auth_file}, {"msg", principals.status().message()}});
+  };
+  QUANT_ASSIGN_OR_RETURN(
+      authenticator,
+      Authenticator::Open(config.auth_file, {.loaded = std::move(loaded)}));
+  return absl::OkStatus();
+}
 
 absl::Status App::Parts::OpenStores() {
   QUANT_ASSIGN_OR_RETURN(jobs,
@@ -150,7 +172,8 @@ absl::Status App::Parts::StartServing() {
   QUANT_ASSIGN_OR_RETURN(options.page_token_key, data_dir.PageTokenKey());
   options.memory_limit_bytes = config.memory_limit_bytes;
   env.reset(new ApiEnv{*jobs, *artifacts, *uploads, *planner, *io, *compute,
-                       *streams, metrics, clock, std::move(options)});
+                       *streams, metrics, clock, std::move(options),
+                       authenticator.get()});
   const TlsFiles tls = {.cert = config.tls_cert,
                         .key = config.tls_key,
                         .client_ca = config.tls_client_ca};
@@ -235,6 +258,7 @@ absl::StatusOr<std::unique_ptr<App>> App::Start(const ServerConfig& config) {
   std::unique_ptr<App> app(
       new App(std::make_unique<Parts>(config, std::move(data))));
   Parts& parts = *app->parts_;
+  QUANT_RETURN_IF_ERROR(parts.LoadAuthFile());
   QUANT_RETURN_IF_ERROR(parts.OpenStores());
   QUANT_RETURN_IF_ERROR(parts.StartPlanner());
   QUANT_RETURN_IF_ERROR(parts.StartServing());

@@ -8,6 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "core/base/version.h"
 #include "server/app.h"
+#include "server/auth/commands.h"
 #include "server/config/flags.h"
 #include "server/maintenance/commands.h"
 #include "server/signals.h"
@@ -78,6 +79,9 @@ int main(int argc, char** argv) {
   }
   if (argc >= 2 && quant::IsMaintenanceCommand(argv[1])) {
     return quant::RunMaintenance({argv + 1, argv + argc});
+  }
+  if (argc >= 2 && std::strcmp(argv[1], "token") == 0) {
+    return quant::RunTokenCommand({argv + 2, argv + argc});
   }
   return quant::ServerMain(argc, argv);
 }

@@ -1,18 +1,37 @@
 #include "client/cli/server_flags.h"
 
+#include <cstdlib>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "core/base/error.h"
+#include "core/base/file.h"
 #include "core/base/status_macros.h"
 
 namespace quant::cli {
 namespace {
 
 constexpr char kDefaultServer[] = "127.0.0.1:50051";
+constexpr int64_t kMaxTokenFileBytes = 8192;
+
+// Never from a flag: other users of the machine can read command lines.
+absl::StatusOr<std::string> ReadToken(const std::string& path) {
+  std::string token;
+  if (!path.empty()) {
+    QUANT_ASSIGN_OR_RETURN(token, ReadFile(path, kMaxTokenFileBytes));
+  } else if (const char* variable = std::getenv("QUANT_TOKEN")) {
+    token = variable;
+  }
+  absl::StripAsciiWhitespace(&token);
+  if (token.empty() && !path.empty()) {
+    return InvalidSpec(absl::StrCat("--token-file: ", path, " is empty"));
+  }
+  return token;
+}
 
 }  // namespace
 
@@ -30,6 +49,14 @@ void ServerFlags::Add(CLI::App& app) {
       ->envname("QUANT_TLS_CERT");
   app.add_option("--tls-key", files_.key_file, "PEM file of its private key")
       ->envname("QUANT_TLS_KEY");
+  app.add_option("--token-file", token_file_,
+                 "File of the bearer token to show, as quantd token made it "
+                 "(or the token itself in QUANT_TOKEN)")
+      ->envname("QUANT_TOKEN_FILE");
+  app.add_flag("--token-over-plaintext", token_over_plaintext_,
+               "Send the token without TLS to another machine: everyone on "
+               "the way can read it")
+      ->envname("QUANT_TOKEN_OVER_PLAINTEXT");
   app.add_option("--retry-for", retry_for_,
                  "How long to keep trying while the server is away")
       ->envname("QUANT_RETRY_FOR")
@@ -40,6 +67,8 @@ absl::StatusOr<std::unique_ptr<Client>> ServerFlags::Connect() const {
   ClientOptions options;
   QUANT_ASSIGN_OR_RETURN(options.retry_for,
                          ParseDuration("--retry-for", retry_for_));
+  QUANT_ASSIGN_OR_RETURN(options.token, ReadToken(token_file_));
+  options.token_over_plaintext = token_over_plaintext_;
   if (files_.cert_file.empty() != files_.key_file.empty()) {
     return InvalidSpec("--tls-cert and --tls-key: give both or neither");
   }

@@ -24,6 +24,8 @@ class ServerFlags {
   std::string retry_for_ = "30s";
   bool tls_ = false;
   TlsOptions files_;
+  std::string token_file_;
+  bool token_over_plaintext_ = false;
 };
 
 // "90s", "5m", "1h30m", or plain seconds. Positive.

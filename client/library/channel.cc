@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "client/library/bearer.h"
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
@@ -66,6 +67,7 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(
   if (target.empty()) {
     return InvalidSpec("server: the address is empty; write host:port");
   }
+  QUANT_RETURN_IF_ERROR(CheckToken(target, options));
   QUANT_ASSIGN_OR_RETURN(std::shared_ptr<grpc::ChannelCredentials> credentials,
                          MakeCredentials(options));
   grpc::ChannelArguments arguments;
@@ -82,7 +84,8 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
   // One connection per Client: two clients of one process don't share windows.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel(target, credentials, arguments);
+  return grpc::experimental::CreateCustomChannelWithInterceptors(
+      target, credentials, arguments, TokenInterceptors(options.token));
 }
 
 }  // namespace quant

@@ -44,6 +44,10 @@ struct TlsOptions {
 struct ClientOptions {
   // Nothing: plaintext, for loopback and for networks that encrypt below.
   std::optional<TlsOptions> tls;
+  // A bearer token; empty: none is sent. Never sent in plaintext to another
+  // machine, unless token_over_plaintext says that the network is trusted.
+  std::string token;
+  bool token_over_plaintext = false;
   // Deadline of one unary call.
   std::chrono::milliseconds deadline{30'000};
   // Deadline of Plan, Inspect and Submit, which read a model's headers, or with
@@ -58,7 +62,8 @@ class Client {
  public:
   // Prepares a connection to "host:port" (or any gRPC target name). Nothing is
   // sent yet: a server that is down shows at the first call. INVALID_ARGUMENT
-  // for an empty target; an unreadable PEM file answers its own error.
+  // for an empty target or a token that can't be sent; an unreadable PEM file
+  // answers its own error.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(
       const std::string& target, ClientOptions options = {});
   ~Client();

@@ -5,6 +5,7 @@
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/refusals.h"
 
 namespace quant {
 namespace {
@@ -57,6 +58,11 @@ constexpr Row kReasons[] = {
     {Reason::kStreamRecycled, "STREAM_RECYCLED"},
     {Reason::kOffsetInvalid, "OFFSET_INVALID"},
     {Reason::kUnimplemented, "UNIMPLEMENTED"},
+    {kUnauthenticated, "UNAUTHENTICATED"},
+    {kPermissionDenied, "PERMISSION_DENIED"},
+    {kQuotaExceeded, "QUOTA_EXCEEDED"},
+    {kRateLimited, "RATE_LIMITED"},
+    {kJobTimeout, "JOB_TIMEOUT"},
 };
 
 Reason ReasonOfCode(absl::StatusCode code) {

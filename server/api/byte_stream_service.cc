@@ -27,17 +27,18 @@ grpc::ServerUnaryReactor* ByteStreamService::QueryWriteStatus(
     grpc::CallbackServerContext* context,
     const google::bytestream::QueryWriteStatusRequest* request,
     google::bytestream::QueryWriteStatusResponse* response) {
-  return HandleNow(
-      env_, kQueryWriteStatus, context, [=, this]() -> absl::Status {
-        QUANT_ASSIGN_OR_RETURN(BlobResource blob,
-                               ParseBlobResource(request->resource_name()));
-        QUANT_ASSIGN_OR_RETURN(
-            UploadStore::WriteStatus status,
-            env_.uploads.QueryBlob(blob.upload_id, blob.sha256));
-        response->set_committed_size(status.committed_size);
-        response->set_complete(status.complete);
-        return absl::OkStatus();
-      });
+  return HandleNow(env_, kQueryWriteStatus, context,
+                   [=, this](const Principal&) -> absl::Status {
+                     QUANT_ASSIGN_OR_RETURN(
+                         BlobResource blob,
+                         ParseBlobResource(request->resource_name()));
+                     QUANT_ASSIGN_OR_RETURN(
+                         UploadStore::WriteStatus status,
+                         env_.uploads.QueryBlob(blob.upload_id, blob.sha256));
+                     response->set_committed_size(status.committed_size);
+                     response->set_complete(status.complete);
+                     return absl::OkStatus();
+                   });
 }
 
 }  // namespace quant

@@ -50,7 +50,20 @@ CallScope::~CallScope() {
   if (!closed_) Close(absl::CancelledError("the call was abandoned"));
 }
 
-absl::Status CallScope::Admit() const {
+absl::Status CallScope::Admit(const grpc::CallbackServerContext& context) {
+  absl::StatusOr<PrincipalPtr> caller = Authorize(env_, method_.name, context);
+  absl::Status status = caller.status();
+  if (status.ok()) {
+    caller_ = *std::move(caller);
+    status = CheckDraining();
+  }
+  if (!status.ok()) {
+    env_.metrics.rpc.Rejected(std::string(ReasonName(GetReason(status))));
+  }
+  return status;
+}
+
+absl::Status CallScope::CheckDraining() const {
   if (method_.while_draining == WhileDraining::kServed ||
       !env_.streams.draining()) {
     return absl::OkStatus();
@@ -87,11 +100,12 @@ grpc::ServerUnaryReactor* Handle(const ApiEnv& env, const CallInfo& method,
   auto call = std::make_shared<UnaryCall>(
       context,
       [reactor](const absl::Status& status) { reactor->Answer(status); });
-  if (absl::Status admitted = reactor->scope().Admit(); !admitted.ok()) {
-    env.metrics.rpc.Rejected("SERVER_DRAINING");
+  if (absl::Status admitted = reactor->scope().Admit(*context);
+      !admitted.ok()) {
     call->Finish(admitted);
     return reactor;
   }
+  call->set_caller(reactor->scope().caller());
   absl::Status queued =
       Dispatch(env, method.lane, [call, body = std::move(body)] {
         // No work for a caller who has left while the call was waiting.
@@ -109,12 +123,14 @@ grpc::ServerUnaryReactor* Handle(const ApiEnv& env, const CallInfo& method,
   return reactor;
 }
 
-grpc::ServerUnaryReactor* HandleNow(const ApiEnv& env, const CallInfo& method,
-                                    grpc::CallbackServerContext* context,
-                                    std::function<absl::Status()> body) {
-  return Handle(
-      env, method, context,
-      [body = std::move(body)](UnaryCallPtr call) { call->Finish(body()); });
+grpc::ServerUnaryReactor* HandleNow(
+    const ApiEnv& env, const CallInfo& method,
+    grpc::CallbackServerContext* context,
+    std::function<absl::Status(const Principal& caller)> body) {
+  return Handle(env, method, context,
+                [body = std::move(body)](UnaryCallPtr call) {
+                  call->Finish(body(call->caller()));
+                });
 }
 
 }  // namespace quant

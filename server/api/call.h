@@ -1,6 +1,7 @@
 // The one way into the server: every call of every service, unary or streaming,
-// is a CallScope. It counts the call, refuses it while the server drains where
-// the method says so, and turns the outcome into a grpc::Status with details.
+// is a CallScope. It counts the call, tells who calls and whether they may,
+// refuses it while the server drains where the method says so, and turns the
+// outcome into a grpc::Status with details.
 //
 // gRPC callbacks never block: Handle runs the body of a unary method on an
 // executor.
@@ -14,6 +15,7 @@
 #include <memory>
 
 #include "absl/status/status.h"
+#include "server/api/access.h"
 #include "server/api/env.h"
 
 namespace quant {
@@ -40,16 +42,22 @@ class CallScope {
   CallScope(const CallScope&) = delete;
   CallScope& operator=(const CallScope&) = delete;
 
-  // UNAVAILABLE SERVER_DRAINING, where the method says so.
-  absl::Status Admit() const;
+  // Before anything else is looked at: UNAUTHENTICATED, PERMISSION_DENIED;
+  // UNAVAILABLE SERVER_DRAINING, where the method says so. Counts refusals.
+  absl::Status Admit(const grpc::CallbackServerContext& context);
+  // Of an admitted call.
+  const PrincipalPtr& caller() const { return caller_; }
   // Counts the outcome; what to finish the call with. Once per call.
   grpc::Status Close(const absl::Status& status);
 
  private:
+  absl::Status CheckDraining() const;
+
   const ApiEnv& env_;
   const CallInfo method_;
   RpcMethodMetrics& metrics_;
   const int64_t start_;
+  PrincipalPtr caller_;
   bool closed_ = false;
 };
 
@@ -65,6 +73,9 @@ class UnaryCall {
   UnaryCall(const UnaryCall&) = delete;
   UnaryCall& operator=(const UnaryCall&) = delete;
 
+  // Who calls; set before the body runs.
+  const Principal& caller() const { return *caller_; }
+  void set_caller(PrincipalPtr caller) { caller_ = std::move(caller); }
   // The first answer counts.
   void Finish(const absl::Status& status);
   // Nobody waits for the answer any more.
@@ -73,6 +84,7 @@ class UnaryCall {
  private:
   grpc::CallbackServerContext* context_;
   std::function<void(const absl::Status&)> finish_;
+  PrincipalPtr caller_;
   std::atomic<bool> finished_ = false;
 };
 
@@ -84,9 +96,10 @@ grpc::ServerUnaryReactor* Handle(const ApiEnv& env, const CallInfo& method,
                                  std::function<void(UnaryCallPtr)> body);
 
 // As Handle, for bodies that know the answer when they return.
-grpc::ServerUnaryReactor* HandleNow(const ApiEnv& env, const CallInfo& method,
-                                    grpc::CallbackServerContext* context,
-                                    std::function<absl::Status()> body);
+grpc::ServerUnaryReactor* HandleNow(
+    const ApiEnv& env, const CallInfo& method,
+    grpc::CallbackServerContext* context,
+    std::function<absl::Status(const Principal& caller)> body);
 
 }  // namespace quant
 

@@ -7,6 +7,7 @@
 
 #include "core/base/clock.h"
 #include "server/api/streams.h"
+#include "server/auth/authenticator.h"
 #include "server/planner/executor.h"
 #include "server/planner/planner.h"
 #include "server/queue/job_store.h"
@@ -49,6 +50,8 @@ struct ApiEnv {
   Metrics& metrics;
   const Clock& clock;
   ApiOptions options;
+  // Null: whoever connects may do everything.
+  const Authenticator* authenticator = nullptr;
 };
 
 }  // namespace quant

@@ -133,33 +133,36 @@ void JobService::Insert(UnaryCallPtr call, const v1::CreateJobRequest& request,
 grpc::ServerUnaryReactor* JobService::GetJob(
     grpc::CallbackServerContext* context, const v1::GetJobRequest* request,
     v1::Job* response) {
-  return HandleNow(env_, kGetJob, context, [=, this]() -> absl::Status {
-    QUANT_ASSIGN_OR_RETURN(std::string id, ParseJobName(request->name()));
-    QUANT_ASSIGN_OR_RETURN(JobRecord record, env_.jobs.Get(id));
-    *response = DescribeJob(env_, record);
-    return absl::OkStatus();
-  });
+  return HandleNow(
+      env_, kGetJob, context, [=, this](const Principal&) -> absl::Status {
+        QUANT_ASSIGN_OR_RETURN(std::string id, ParseJobName(request->name()));
+        QUANT_ASSIGN_OR_RETURN(JobRecord record, env_.jobs.Get(id));
+        *response = DescribeJob(env_, record);
+        return absl::OkStatus();
+      });
 }
 
 grpc::ServerUnaryReactor* JobService::ListJobs(
     grpc::CallbackServerContext* context, const v1::ListJobsRequest* request,
     v1::ListJobsResponse* response) {
-  return HandleNow(env_, kListJobs, context, [=, this]() -> absl::Status {
-    const std::string& key = env_.options.page_token_key;
-    QUANT_ASSIGN_OR_RETURN(ListJobsQuery list, ParseListJobs(*request, key));
-    QUANT_ASSIGN_OR_RETURN(std::vector<JobRecord> records,
-                           env_.jobs.List(list.query));
-    const size_t page = static_cast<size_t>(list.page_size);
-    if (records.size() > page) {
-      records.resize(page);
-      response->set_next_page_token(
-          MakePageToken(key, list.filter, records.back().id));
-    }
-    for (const JobRecord& record : records) {
-      *response->add_jobs() = DescribeJob(env_, record);
-    }
-    return absl::OkStatus();
-  });
+  return HandleNow(env_, kListJobs, context,
+                   [=, this](const Principal&) -> absl::Status {
+                     const std::string& key = env_.options.page_token_key;
+                     QUANT_ASSIGN_OR_RETURN(ListJobsQuery list,
+                                            ParseListJobs(*request, key));
+                     QUANT_ASSIGN_OR_RETURN(std::vector<JobRecord> records,
+                                            env_.jobs.List(list.query));
+                     const size_t page = static_cast<size_t>(list.page_size);
+                     if (records.size() > page) {
+                       records.resize(page);
+                       response->set_next_page_token(
+                           MakePageToken(key, list.filter, records.back().id));
+                     }
+                     for (const JobRecord& record : records) {
+                       *response->add_jobs() = DescribeJob(env_, record);
+                     }
+                     return absl::OkStatus();
+                   });
 }
 
 grpc::ServerWriteReactor<v1::WatchJobResponse>* JobService::WatchJob(
@@ -208,13 +211,14 @@ grpc::ServerUnaryReactor* JobService::DeleteJob(
 grpc::ServerUnaryReactor* JobService::PlanJob(
     grpc::CallbackServerContext* context, const v1::PlanJobRequest* request,
     v1::JobPlan* response) {
-  return HandleNow(env_, kPlanJob, context, [=, this]() -> absl::Status {
-    if (!request->has_spec()) return InvalidSpec("spec is missing", "spec");
-    absl::StatusOr<Planned> planned = env_.planner.Plan(request->spec());
-    if (!planned.ok()) return OfSpec(planned.status());
-    *response = (*planned)->plan;
-    return absl::OkStatus();
-  });
+  return HandleNow(
+      env_, kPlanJob, context, [=, this](const Principal&) -> absl::Status {
+        if (!request->has_spec()) return InvalidSpec("spec is missing", "spec");
+        absl::StatusOr<Planned> planned = env_.planner.Plan(request->spec());
+        if (!planned.ok()) return OfSpec(planned.status());
+        *response = (*planned)->plan;
+        return absl::OkStatus();
+      });
 }
 
 }  // namespace quant

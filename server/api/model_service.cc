@@ -54,35 +54,41 @@ absl::Status CheckDisk(const ApiEnv& env, const UploadRecord& upload) {
 grpc::ServerUnaryReactor* ModelService::CreateUpload(
     grpc::CallbackServerContext* context,
     const v1::CreateUploadRequest* request, v1::Upload* response) {
-  return HandleNow(env_, kCreateUpload, context, [=, this]() -> absl::Status {
-    QUANT_ASSIGN_OR_RETURN(std::vector<StoredFile> files,
-                           DeclaredFiles(*request));
-    QUANT_ASSIGN_OR_RETURN(UploadRecord record,
-                           env_.uploads.Create(std::move(files)));
-    QUANT_RETURN_IF_ERROR(CheckDisk(env_, record));
-    *response = UploadToProto(record);
-    return absl::OkStatus();
-  });
+  return HandleNow(env_, kCreateUpload, context,
+                   [=, this](const Principal&) -> absl::Status {
+                     QUANT_ASSIGN_OR_RETURN(std::vector<StoredFile> files,
+                                            DeclaredFiles(*request));
+                     QUANT_ASSIGN_OR_RETURN(
+                         UploadRecord record,
+                         env_.uploads.Create(std::move(files)));
+                     QUANT_RETURN_IF_ERROR(CheckDisk(env_, record));
+                     *response = UploadToProto(record);
+                     return absl::OkStatus();
+                   });
 }
 
 grpc::ServerUnaryReactor* ModelService::GetUpload(
     grpc::CallbackServerContext* context, const v1::GetUploadRequest* request,
     v1::Upload* response) {
-  return HandleNow(env_, kGetUpload, context, [=, this]() -> absl::Status {
-    QUANT_ASSIGN_OR_RETURN(std::string id, ParseUploadName(request->name()));
-    QUANT_ASSIGN_OR_RETURN(UploadRecord record, env_.uploads.Get(id));
-    *response = UploadToProto(record);
-    return absl::OkStatus();
-  });
+  return HandleNow(
+      env_, kGetUpload, context, [=, this](const Principal&) -> absl::Status {
+        QUANT_ASSIGN_OR_RETURN(std::string id,
+                               ParseUploadName(request->name()));
+        QUANT_ASSIGN_OR_RETURN(UploadRecord record, env_.uploads.Get(id));
+        *response = UploadToProto(record);
+        return absl::OkStatus();
+      });
 }
 
 grpc::ServerUnaryReactor* ModelService::InspectModel(
     grpc::CallbackServerContext* context,
     const v1::InspectModelRequest* request, v1::ModelInfo* response) {
-  return HandleNow(env_, kInspectModel, context, [=, this]() -> absl::Status {
-    QUANT_ASSIGN_OR_RETURN(*response, env_.planner.InspectModel(*request));
-    return absl::OkStatus();
-  });
+  return HandleNow(env_, kInspectModel, context,
+                   [=, this](const Principal&) -> absl::Status {
+                     QUANT_ASSIGN_OR_RETURN(
+                         *response, env_.planner.InspectModel(*request));
+                     return absl::OkStatus();
+                   });
 }
 
 }  // namespace quant

@@ -28,13 +28,11 @@ class StreamReactor : public Reactor, public TickedStream {
   static Reactor* Launch(std::shared_ptr<Derived> stream) {
     StreamReactor* base = stream.get();
     base->self_ = stream;
-    absl::Status admitted = base->scope_.Admit();
-    if (admitted.ok()) admitted = base->env_.streams.Add(stream);
+    absl::Status admitted = base->scope_.Admit(*base->context_);
+    if (admitted.ok()) admitted = base->Join(stream);
     if (admitted.ok()) {
       base->Begin();
     } else {
-      base->env_.metrics.rpc.Rejected(
-          std::string(ReasonName(GetReason(admitted))));
       base->End(admitted);
     }
     // Begin may have ended it, but OnDone waits until gRPC has the reactor.
@@ -61,6 +59,9 @@ class StreamReactor : public Reactor, public TickedStream {
   StreamReactor(const ApiEnv& env, const CallInfo& method,
                 grpc::CallbackServerContext* context)
       : env_(env), context_(context), scope_(env, method) {}
+
+  // Who reads or writes; from Begin on.
+  const Principal& caller() const { return *scope_.caller(); }
 
   virtual void Begin() = 0;
   // Under mutex_, several times per second, until the end.
@@ -102,6 +103,14 @@ class StreamReactor : public Reactor, public TickedStream {
 
  private:
   static constexpr int64_t kLingerMicros = 60'000'000;
+
+  absl::Status Join(const std::shared_ptr<TickedStream>& stream) {
+    absl::Status joined = env_.streams.Add(stream);
+    if (!joined.ok()) {
+      env_.metrics.rpc.Rejected(std::string(ReasonName(GetReason(joined))));
+    }
+    return joined;
+  }
 
   void MarkEndedLocked(const absl::Status& status) {
     ended_ = true;

@@ -27,8 +27,9 @@ constexpr char kFooter[] =
     "Every setting is also an environment variable (--data-dir is "
     "QUANT_DATA_DIR) and\na key of the YAML file given by --config (data-dir: "
     "...). Flags win over the\nenvironment, the environment over the file.\n\n"
-    "quantd doctor, quantd backup and quantd restore look after the data; see "
-    "their\n--help.";
+    "quantd doctor, quantd backup and quantd restore look after the data, "
+    "quantd "
+    "token\nmakes credentials; see their --help.";
 
 // What each flag was given, in order.
 struct RawFlags {

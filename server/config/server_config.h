@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "server/telemetry/log.h"
 
@@ -25,14 +24,12 @@ struct ServerConfig {
   std::string tls_key;
   std::string tls_client_ca;  // clients must show a certificate of it
   bool insecure = false;      // plaintext off loopback is wanted
+  std::string auth_file;      // who may do what; empty = whoever connects, all
   LogFormat log_format = LogFormat::kText;
   bool sync = true;  // false (benchmarks only): power loss may lose jobs
 
   bool tls() const { return !tls_cert.empty(); }
 };
-
-// Whether only this machine can reach "host:port" or "unix:path".
-bool IsLoopback(absl::string_view address);
 
 // What this process may use: the cgroup's limit, or the machine's memory.
 int64_t AvailableMemoryBytes();

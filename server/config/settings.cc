@@ -10,6 +10,7 @@
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/base/limits.h"
+#include "core/base/loopback.h"
 #include "core/base/status_macros.h"
 
 namespace quant {
@@ -130,6 +131,10 @@ absl::Status SetTlsClientCa(ServerConfig& config, const Values& values) {
   return SetFile(config.tls_client_ca, values[0]);
 }
 
+absl::Status SetAuthFile(ServerConfig& config, const Values& values) {
+  return SetFile(config.auth_file, values[0]);
+}
+
 absl::StatusOr<bool> ParseSwitch(const std::string& text) {
   bool value = false;
   if (!absl::SimpleAtob(text, &value)) {
@@ -188,6 +193,10 @@ constexpr Setting kSettings[] = {
      SetTlsKey},
     {"tls-client-ca", "PEM roots; clients must show a certificate of them",
      Kind::kValue, false, SetTlsClientCa},
+    {"auth-file",
+     "Who may do what: lines of name, role, tenant and sha256:DIGEST or "
+     "cert:NAME (made by quantd token); watched for changes",
+     Kind::kValue, false, SetAuthFile},
     {"insecure", "Allow plaintext gRPC on an address other than loopback",
      Kind::kSwitch, false, SetInsecure},
     {"log-format", "json or text (default: text on a terminal, else json)",

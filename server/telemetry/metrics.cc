@@ -240,6 +240,19 @@ void TlsMetrics::SetCertificateExpiry(int64_t unix_seconds) {
   expiry_.Add({}).Set(static_cast<double>(unix_seconds));
 }
 
+AuthMetrics::AuthMetrics(Registry& registry)
+    : principals_(GaugeFamily(registry, "quant_auth_principals",
+                              "Who is known by the file of --auth-file")),
+      failures_(CounterFamily(
+          registry, "quant_auth_reload_failures_total",
+          "Files of --auth-file that were refused; the one before stays")) {}
+
+void AuthMetrics::Loaded(int64_t principals) {
+  principals_.Add({}).Set(static_cast<double>(principals));
+}
+
+void AuthMetrics::LoadFailed() { failures_.Add({}).Increment(); }
+
 Metrics::Metrics()
     : rpc(registry_),
       watch(registry_),
@@ -248,6 +261,7 @@ Metrics::Metrics()
       workers(registry_),
       storage(registry_),
       tls(registry_),
+      auth(registry_),
       process_(registry_) {
   GaugeFamily(registry_, "quant_build_info", "Version of this server; always 1")
       .Add({{"version", kVersion}})

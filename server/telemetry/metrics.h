@@ -169,6 +169,18 @@ class TlsMetrics {
   prometheus::Family<prometheus::Gauge>& expiry_;
 };
 
+class AuthMetrics {
+ public:
+  explicit AuthMetrics(prometheus::Registry& registry);
+  // The file of --auth-file was taken, or refused; nothing is shown before.
+  void Loaded(int64_t principals);
+  void LoadFailed();
+
+ private:
+  prometheus::Family<prometheus::Gauge>& principals_;
+  prometheus::Family<prometheus::Counter>& failures_;
+};
+
 class Metrics {
  public:
   Metrics();
@@ -186,6 +198,7 @@ class Metrics {
   WorkerMetrics workers;
   StorageMetrics storage;
   TlsMetrics tls;
+  AuthMetrics auth;
 
   // Everything in the Prometheus text format, version 0.0.4.
   std::string Render();

@@ -77,7 +77,8 @@ void ApiTest::Start() {
   compute_ = std::make_unique<Executor>("compute", 2, 100);
   streams_ = std::make_unique<Streams>(clock, max_streams_, 10'000);
   env_.reset(new ApiEnv{*jobs_, *artifacts_, *uploads_, *planner_, *io_,
-                        *compute_, *streams_, metrics_, clock, options_});
+                        *compute_, *streams_, metrics_, clock, options_,
+                        authenticator_.get()});
   server_ = *ApiServer::Start({.listen = "127.0.0.1:0", .tls = {}}, *env_);
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);

@@ -87,6 +87,7 @@ class ApiTest : public testing::Test {
   std::unique_ptr<Executor> compute_;
   std::unique_ptr<Streams> streams_;
   std::unique_ptr<ApiEnv> env_;
+  std::unique_ptr<Authenticator> authenticator_;  // null: no credentials
   std::unique_ptr<ApiServer> server_;
 
   std::shared_ptr<grpc::Channel> channel_;

@@ -1,3 +1,4 @@
+#include "core/base/loopback.h"
 #include "server/config/flags.h"
 
 #include <fstream>
