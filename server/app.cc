@@ -97,6 +97,7 @@ struct App::Parts {
   const std::string owner = NewIncarnation();
   Metrics metrics;
   std::unique_ptr<Authenticator> authenticator;
+  std::unique_ptr<Limiter> limiter;
   std::unique_ptr<JobStore> jobs;
   std::unique_ptr<ArtifactStore> artifacts;
   std::unique_ptr<UploadStore> uploads;
@@ -171,9 +172,15 @@ absl::Status App::Parts::StartServing() {
   ApiOptions options;
   QUANT_ASSIGN_OR_RETURN(options.page_token_key, data_dir.PageTokenKey());
   options.memory_limit_bytes = config.memory_limit_bytes;
+  limiter = std::make_unique<Limiter>(
+      Limits{.open_jobs = config.max_open_jobs,
+             .stored_bytes = config.max_stored_bytes,
+             .streams = config.max_streams,
+             .calls_per_second = config.max_calls_per_second},
+      clock);
   env.reset(new ApiEnv{*jobs, *artifacts, *uploads, *planner, *io, *compute,
                        *streams, metrics, clock, std::move(options),
-                       authenticator.get()});
+                       authenticator.get(), limiter.get()});
   const TlsFiles tls = {.cert = config.tls_cert,
                         .key = config.tls_key,
                         .client_ca = config.tls_client_ca};

@@ -1,6 +1,7 @@
 #include "core/recipe/rpc_status.h"
 
 #include "core/base/error.h"
+#include "core/base/refusals.h"
 #include "google/rpc/error_details.pb.h"
 
 namespace quant {
@@ -8,10 +9,20 @@ namespace {
 
 constexpr char kDomain[] = "quant.v1";
 constexpr int kRetrySeconds = 2;
+// A bucket of calls has one by then; a quota takes jobs to end.
+constexpr int kRateRetrySeconds = 1;
+constexpr int kQuotaRetrySeconds = 10;
 
-bool SaysRetry(absl::StatusCode code, Reason reason) {
-  if (code == absl::StatusCode::kUnavailable) return true;
-  return reason == Reason::kQueueFull;
+// 0: no word about it.
+int RetrySeconds(absl::StatusCode code, Reason reason) {
+  if (code == absl::StatusCode::kUnavailable) return kRetrySeconds;
+  if (reason == Reason::kQueueFull) return kRetrySeconds;
+  if (reason == kRateLimited) return kRateRetrySeconds;
+  return reason == kQuotaExceeded ? kQuotaRetrySeconds : 0;
+}
+
+bool IsQuota(Reason reason) {
+  return reason == kQuotaExceeded || reason == kRateLimited;
 }
 
 }  // namespace
@@ -34,9 +45,16 @@ google::rpc::Status ToRpcStatus(const absl::Status& status) {
     violation.set_description(std::string(status.message()));
     out.add_details()->PackFrom(bad);
   }
-  if (SaysRetry(status.code(), reason)) {
+  if (IsQuota(reason)) {
+    google::rpc::QuotaFailure quota;
+    auto& violation = *quota.add_violations();
+    violation.set_subject(field);
+    violation.set_description(std::string(status.message()));
+    out.add_details()->PackFrom(quota);
+  }
+  if (const int seconds = RetrySeconds(status.code(), reason); seconds > 0) {
     google::rpc::RetryInfo retry;
-    retry.mutable_retry_delay()->set_seconds(kRetrySeconds);
+    retry.mutable_retry_delay()->set_seconds(seconds);
     out.add_details()->PackFrom(retry);
   }
   return out;

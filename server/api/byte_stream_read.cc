@@ -15,6 +15,7 @@
 #include "google/protobuf/io/coded_stream.h"
 #include "server/api/byte_stream_reactors.h"
 #include "server/api/names.h"
+#include "server/api/ownership.h"
 #include "server/api/stream_reactor.h"
 
 namespace quant {
@@ -78,6 +79,8 @@ class ReadStream final
     }
     QUANT_ASSIGN_OR_RETURN(FileResource file,
                            ParseFileResource(request_.resource_name()));
+    QUANT_ASSIGN_OR_RETURN(const ArtifactRecord record,
+                           FindArtifact(env_, caller(), file.artifact_id));
     QUANT_ASSIGN_OR_RETURN(reader_,
                            env_.artifacts.Open(file.artifact_id, file.path));
     const int64_t size = reader_->size_bytes();
@@ -95,19 +98,16 @@ class ReadStream final
     }
     next_ = offset;
     end_ = limit == 0 ? size : offset + std::min(limit, size - offset);
-    if (offset == 0 && end_ == size) return ExpectDigest(file);
+    if (offset == 0 && end_ == size) ExpectDigest(record, file.path);
     return absl::OkStatus();
   }
 
-  absl::Status ExpectDigest(const FileResource& file) {
-    QUANT_ASSIGN_OR_RETURN(ArtifactRecord record,
-                           env_.artifacts.Get(file.artifact_id));
-    if (reader_->verified()) return absl::OkStatus();
+  void ExpectDigest(const ArtifactRecord& record, const std::string& path) {
+    if (reader_->verified()) return;
     for (const StoredFile& stored : record.files) {
-      if (stored.path == file.path) expected_sha256_ = stored.sha256;
+      if (stored.path == path) expected_sha256_ = stored.sha256;
     }
     digest_.emplace();
-    return absl::OkStatus();
   }
 
   // On the executor, one at a time.

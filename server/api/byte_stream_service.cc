@@ -3,6 +3,7 @@
 #include "core/base/status_macros.h"
 #include "server/api/byte_stream_reactors.h"
 #include "server/api/names.h"
+#include "server/api/ownership.h"
 
 namespace quant {
 namespace {
@@ -27,18 +28,16 @@ grpc::ServerUnaryReactor* ByteStreamService::QueryWriteStatus(
     grpc::CallbackServerContext* context,
     const google::bytestream::QueryWriteStatusRequest* request,
     google::bytestream::QueryWriteStatusResponse* response) {
-  return HandleNow(env_, kQueryWriteStatus, context,
-                   [=, this](const Principal&) -> absl::Status {
-                     QUANT_ASSIGN_OR_RETURN(
-                         BlobResource blob,
-                         ParseBlobResource(request->resource_name()));
-                     QUANT_ASSIGN_OR_RETURN(
-                         UploadStore::WriteStatus status,
-                         env_.uploads.QueryBlob(blob.upload_id, blob.sha256));
-                     response->set_committed_size(status.committed_size);
-                     response->set_complete(status.complete);
-                     return absl::OkStatus();
-                   });
+  return HandleNow(env_, kQueryWriteStatus, context, [=, this](Caller caller) {
+    QUANT_ASSIGN_OR_RETURN(BlobResource blob,
+                           ParseBlobResource(request->resource_name()));
+    QUANT_RETURN_IF_ERROR(FindUpload(env_, caller, blob.upload_id).status());
+    QUANT_ASSIGN_OR_RETURN(UploadStore::WriteStatus status,
+                           env_.uploads.QueryBlob(blob.upload_id, blob.sha256));
+    response->set_committed_size(status.committed_size);
+    response->set_complete(status.complete);
+    return absl::OkStatus();
+  });
 }
 
 }  // namespace quant

@@ -8,6 +8,7 @@
 #include "core/base/status_macros.h"
 #include "server/api/byte_stream_reactors.h"
 #include "server/api/names.h"
+#include "server/api/ownership.h"
 #include "server/api/stream_reactor.h"
 
 namespace quant {
@@ -100,10 +101,12 @@ class WriteStream final
     }
     QUANT_ASSIGN_OR_RETURN(BlobResource blob,
                            ParseBlobResource(request_.resource_name()));
+    QUANT_RETURN_IF_ERROR(FindUpload(env_, caller(), blob.upload_id).status());
     name_ = request_.resource_name();
     QUANT_ASSIGN_OR_RETURN(writer_,
                            env_.uploads.OpenBlob(blob.upload_id, blob.sha256));
-    return absl::OkStatus();
+    if (writer_->complete()) return absl::OkStatus();
+    return CheckQuota(env_, caller(), writer_->missing_size());
   }
 
   void HalfClosed() {

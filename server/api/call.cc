@@ -56,11 +56,20 @@ absl::Status CallScope::Admit(const grpc::CallbackServerContext& context) {
   if (status.ok()) {
     caller_ = *std::move(caller);
     status = CheckDraining();
+    if (status.ok()) status = TakeCall();
   }
   if (!status.ok()) {
     env_.metrics.rpc.Rejected(std::string(ReasonName(GetReason(status))));
   }
   return status;
+}
+
+absl::Status CallScope::TakeCall() const {
+  // Probes come without credentials, and must not be turned away.
+  if (env_.limiter == nullptr || caller_->role == Role::kNobody) {
+    return absl::OkStatus();
+  }
+  return env_.limiter->TakeCall(*caller_);
 }
 
 absl::Status CallScope::CheckDraining() const {
@@ -123,10 +132,9 @@ grpc::ServerUnaryReactor* Handle(const ApiEnv& env, const CallInfo& method,
   return reactor;
 }
 
-grpc::ServerUnaryReactor* HandleNow(
-    const ApiEnv& env, const CallInfo& method,
-    grpc::CallbackServerContext* context,
-    std::function<absl::Status(const Principal& caller)> body) {
+grpc::ServerUnaryReactor* HandleNow(const ApiEnv& env, const CallInfo& method,
+                                    grpc::CallbackServerContext* context,
+                                    std::function<absl::Status(Caller)> body) {
   return Handle(env, method, context,
                 [body = std::move(body)](UnaryCallPtr call) {
                   call->Finish(body(call->caller()));

@@ -20,6 +20,9 @@
 
 namespace quant {
 
+// Who calls, as bodies of methods get it.
+using Caller = const Principal&;
+
 enum class Lane {
   kInline,   // cheap and non-blocking: on the callback's thread
   kIo,       // may read stores and files
@@ -43,7 +46,8 @@ class CallScope {
   CallScope& operator=(const CallScope&) = delete;
 
   // Before anything else is looked at: UNAUTHENTICATED, PERMISSION_DENIED;
-  // UNAVAILABLE SERVER_DRAINING, where the method says so. Counts refusals.
+  // UNAVAILABLE SERVER_DRAINING, where the method says so;
+  // RESOURCE_EXHAUSTED RATE_LIMITED. Counts refusals.
   absl::Status Admit(const grpc::CallbackServerContext& context);
   // Of an admitted call.
   const PrincipalPtr& caller() const { return caller_; }
@@ -52,6 +56,7 @@ class CallScope {
 
  private:
   absl::Status CheckDraining() const;
+  absl::Status TakeCall() const;
 
   const ApiEnv& env_;
   const CallInfo method_;
@@ -96,10 +101,9 @@ grpc::ServerUnaryReactor* Handle(const ApiEnv& env, const CallInfo& method,
                                  std::function<void(UnaryCallPtr)> body);
 
 // As Handle, for bodies that know the answer when they return.
-grpc::ServerUnaryReactor* HandleNow(
-    const ApiEnv& env, const CallInfo& method,
-    grpc::CallbackServerContext* context,
-    std::function<absl::Status(const Principal& caller)> body);
+grpc::ServerUnaryReactor* HandleNow(const ApiEnv& env, const CallInfo& method,
+                                    grpc::CallbackServerContext* context,
+                                    std::function<absl::Status(Caller)> body);
 
 }  // namespace quant
 

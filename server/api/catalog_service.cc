@@ -11,11 +11,10 @@ constexpr CallInfo kGetCapabilities = {
 grpc::ServerUnaryReactor* CatalogService::GetCapabilities(
     grpc::CallbackServerContext* context,
     const v1::GetCapabilitiesRequest* request, v1::Capabilities* response) {
-  return HandleNow(env_, kGetCapabilities, context,
-                   [=, this](const Principal&) {
-                     *response = env_.planner.Capabilities();
-                     return absl::OkStatus();
-                   });
+  return HandleNow(env_, kGetCapabilities, context, [=, this](Caller) {
+    *response = env_.planner.Capabilities();
+    return absl::OkStatus();
+  });
 }
 
 }  // namespace quant

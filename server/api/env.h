@@ -8,6 +8,7 @@
 #include "core/base/clock.h"
 #include "server/api/streams.h"
 #include "server/auth/authenticator.h"
+#include "server/auth/limiter.h"
 #include "server/planner/executor.h"
 #include "server/planner/planner.h"
 #include "server/queue/job_store.h"
@@ -52,6 +53,8 @@ struct ApiEnv {
   ApiOptions options;
   // Null: whoever connects may do everything.
   const Authenticator* authenticator = nullptr;
+  // Null: nobody is limited.
+  Limiter* limiter = nullptr;
 };
 
 }  // namespace quant

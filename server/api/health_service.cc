@@ -83,18 +83,16 @@ absl::Span<const absl::string_view> ServiceNames() { return kServices; }
 grpc::ServerUnaryReactor* HealthService::Check(
     grpc::CallbackServerContext* context, const HealthCheckRequest* request,
     HealthCheckResponse* response) {
-  return HandleNow(
-      env_, kCheck, context, [=, this](const Principal&) -> absl::Status {
-        const auto status = StatusOf(env_, request->service());
-        if (status == HealthCheckResponse::SERVICE_UNKNOWN) {
-          return MakeError(
-              absl::StatusCode::kNotFound, Reason::kUnknownName,
-              absl::StrCat("there is no service \"",
-                           request->service().substr(0, 200), "\""));
-        }
-        response->set_status(status);
-        return absl::OkStatus();
-      });
+  return HandleNow(env_, kCheck, context, [=, this](Caller caller) {
+    const auto status = StatusOf(env_, request->service());
+    if (status == HealthCheckResponse::SERVICE_UNKNOWN) {
+      return MakeError(absl::StatusCode::kNotFound, Reason::kUnknownName,
+                       absl::StrCat("there is no service \"",
+                                    request->service().substr(0, 200), "\""));
+    }
+    response->set_status(status);
+    return absl::OkStatus();
+  });
 }
 
 grpc::ServerWriteReactor<HealthCheckResponse>* HealthService::Watch(

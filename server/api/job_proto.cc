@@ -51,6 +51,8 @@ v1::Job JobToProto(const JobRecord& record,
                    std::optional<int64_t> queue_position) {
   v1::Job job;
   job.set_name(JobName(record.id));
+  job.set_tenant(record.owner.tenant);
+  job.set_created_by(record.owner.principal);
   job.set_uid(record.id);
   job.mutable_spec()->ParseFromString(record.spec);
   job.set_state(static_cast<v1::Job::State>(record.state));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -38,7 +39,7 @@ void AppendField(std::string& out, absl::string_view text) {
 }
 
 std::string FilterText(const ListQuery& query) {
-  std::string out = "jobs";
+  std::string out = absl::StrCat("jobs", TenantText(query.tenant));
   for (JobState state : query.states) {
     absl::StrAppend(&out, " ", static_cast<int>(state));
   }
@@ -95,8 +96,10 @@ std::string RequestDigest(absl::string_view canonical_spec,
 }
 
 absl::StatusOr<ListJobsQuery> ParseListJobs(const v1::ListJobsRequest& request,
+                                            std::optional<std::string> tenant,
                                             absl::string_view token_key) {
   ListJobsQuery out;
+  out.query.tenant = std::move(tenant);
   QUANT_ASSIGN_OR_RETURN(out.page_size, PageSize(request.page_size()));
   std::set<JobState> states;
   for (int i = 0; i < request.states_size(); ++i) {

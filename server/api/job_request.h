@@ -3,6 +3,7 @@
 #define QUANT_SERVER_API_JOB_REQUEST_H_
 
 #include <map>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -30,7 +31,9 @@ struct ListJobsQuery {
   std::string filter;  // what page tokens are bound to
   int page_size = 0;
 };
+// `tenant`: whose jobs; nothing = all.
 absl::StatusOr<ListJobsQuery> ParseListJobs(const v1::ListJobsRequest& request,
+                                            std::optional<std::string> tenant,
                                             absl::string_view token_key);
 
 }  // namespace quant

@@ -4,11 +4,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/bytes.h"
+#include "core/base/checked_math.h"
 #include "core/base/error.h"
 #include "core/base/status_macros.h"
 #include "server/api/job_proto.h"
 #include "server/api/job_request.h"
 #include "server/api/names.h"
+#include "server/api/ownership.h"
 #include "server/api/page_token.h"
 #include "server/api/watch_reactor.h"
 
@@ -64,6 +66,25 @@ absl::Status CheckCreate(const v1::CreateJobRequest& request) {
   return absl::OkStatus();
 }
 
+int64_t OutputBytes(const v1::JobPlan& plan) {
+  int64_t total = 0;
+  for (const v1::OutputPlan& output : plan.outputs()) {
+    total = CheckedAdd(total, output.total_bytes()).value_or(INT64_MAX);
+  }
+  return total;
+}
+
+// The id of a job that exists for the caller. Jobs never change their owner, so
+// the answer stays true.
+absl::StatusOr<std::string> OwnJob(const ApiEnv& env, const UnaryCall& call,
+                                   const std::string& name) {
+  QUANT_ASSIGN_OR_RETURN(std::string id, ParseJobName(name));
+  if (!call.caller().sees_all()) {
+    QUANT_RETURN_IF_ERROR(FindJob(env, call.caller(), id).status());
+  }
+  return id;
+}
+
 // What CreateJob would make, for validate_only.
 v1::Job Preview(const ApiEnv& env, const v1::CreateJobRequest& request,
                 const PlannedSpec& planned) {
@@ -95,6 +116,8 @@ grpc::ServerUnaryReactor* JobService::CreateJob(
     if (absl::Status status = CheckCreate(*request); !status.ok()) {
       return call->Finish(status);
     }
+    absl::Status uploads = CheckUploads(env_, call->caller(), request->spec());
+    if (!uploads.ok()) return call->Finish(uploads);
     if (Planned planned = env_.planner.Cached(request->spec())) {
       return Insert(call, *request, planned, response);
     }
@@ -127,42 +150,46 @@ void JobService::Insert(UnaryCallPtr call, const v1::CreateJobRequest& request,
   enqueue.request_digest =
       RequestDigest(planned->canonical_bytes, enqueue.labels);
   enqueue.max_attempts = env_.options.max_attempts;
+  enqueue.owner = OwnerOf(call->caller());
+  if (env_.limiter != nullptr) {
+    enqueue.max_open_jobs = env_.limiter->limits().open_jobs;
+  }
+  enqueue.refusal =
+      CheckQuota(env_, call->caller(), OutputBytes(planned->plan));
   env_.jobs.Enqueue(std::move(enqueue), Answer(call, response));
 }
 
 grpc::ServerUnaryReactor* JobService::GetJob(
     grpc::CallbackServerContext* context, const v1::GetJobRequest* request,
     v1::Job* response) {
-  return HandleNow(
-      env_, kGetJob, context, [=, this](const Principal&) -> absl::Status {
-        QUANT_ASSIGN_OR_RETURN(std::string id, ParseJobName(request->name()));
-        QUANT_ASSIGN_OR_RETURN(JobRecord record, env_.jobs.Get(id));
-        *response = DescribeJob(env_, record);
-        return absl::OkStatus();
-      });
+  return HandleNow(env_, kGetJob, context, [=, this](Caller caller) {
+    QUANT_ASSIGN_OR_RETURN(std::string id, ParseJobName(request->name()));
+    QUANT_ASSIGN_OR_RETURN(JobRecord record, FindJob(env_, caller, id));
+    *response = DescribeJob(env_, record);
+    return absl::OkStatus();
+  });
 }
 
 grpc::ServerUnaryReactor* JobService::ListJobs(
     grpc::CallbackServerContext* context, const v1::ListJobsRequest* request,
     v1::ListJobsResponse* response) {
-  return HandleNow(env_, kListJobs, context,
-                   [=, this](const Principal&) -> absl::Status {
-                     const std::string& key = env_.options.page_token_key;
-                     QUANT_ASSIGN_OR_RETURN(ListJobsQuery list,
-                                            ParseListJobs(*request, key));
-                     QUANT_ASSIGN_OR_RETURN(std::vector<JobRecord> records,
-                                            env_.jobs.List(list.query));
-                     const size_t page = static_cast<size_t>(list.page_size);
-                     if (records.size() > page) {
-                       records.resize(page);
-                       response->set_next_page_token(
-                           MakePageToken(key, list.filter, records.back().id));
-                     }
-                     for (const JobRecord& record : records) {
-                       *response->add_jobs() = DescribeJob(env_, record);
-                     }
-                     return absl::OkStatus();
-                   });
+  return HandleNow(env_, kListJobs, context, [=, this](Caller caller) {
+    const std::string& key = env_.options.page_token_key;
+    QUANT_ASSIGN_OR_RETURN(ListJobsQuery list,
+                           ParseListJobs(*request, VisibleTenant(caller), key));
+    QUANT_ASSIGN_OR_RETURN(std::vector<JobRecord> records,
+                           env_.jobs.List(list.query));
+    const size_t page = static_cast<size_t>(list.page_size);
+    if (records.size() > page) {
+      records.resize(page);
+      response->set_next_page_token(
+          MakePageToken(key, list.filter, records.back().id));
+    }
+    for (const JobRecord& record : records) {
+      *response->add_jobs() = DescribeJob(env_, record);
+    }
+    return absl::OkStatus();
+  });
 }
 
 grpc::ServerWriteReactor<v1::WatchJobResponse>* JobService::WatchJob(
@@ -174,7 +201,7 @@ grpc::ServerUnaryReactor* JobService::CancelJob(
     grpc::CallbackServerContext* context, const v1::CancelJobRequest* request,
     v1::Job* response) {
   return Handle(env_, kCancelJob, context, [=, this](UnaryCallPtr call) {
-    absl::StatusOr<std::string> id = ParseJobName(request->name());
+    absl::StatusOr<std::string> id = OwnJob(env_, *call, request->name());
     if (!id.ok()) return call->Finish(id.status());
     env_.jobs.RequestCancel(*id, request->etag(), Answer(call, response));
   });
@@ -184,7 +211,7 @@ grpc::ServerUnaryReactor* JobService::RetryJob(
     grpc::CallbackServerContext* context, const v1::RetryJobRequest* request,
     v1::Job* response) {
   return Handle(env_, kRetryJob, context, [=, this](UnaryCallPtr call) {
-    absl::StatusOr<std::string> id = ParseJobName(request->name());
+    absl::StatusOr<std::string> id = OwnJob(env_, *call, request->name());
     if (!id.ok()) return call->Finish(id.status());
     env_.jobs.Retry(*id, request->etag(), Answer(call, response));
   });
@@ -194,7 +221,7 @@ grpc::ServerUnaryReactor* JobService::DeleteJob(
     grpc::CallbackServerContext* context, const v1::DeleteJobRequest* request,
     google::protobuf::Empty* response) {
   return Handle(env_, kDeleteJob, context, [=, this](UnaryCallPtr call) {
-    absl::StatusOr<std::string> id = ParseJobName(request->name());
+    absl::StatusOr<std::string> id = OwnJob(env_, *call, request->name());
     if (!id.ok()) return call->Finish(id.status());
     auto done = [this, call, id = *id](absl::StatusOr<JobRecord> record) {
       call->Finish(record.status());
@@ -211,14 +238,14 @@ grpc::ServerUnaryReactor* JobService::DeleteJob(
 grpc::ServerUnaryReactor* JobService::PlanJob(
     grpc::CallbackServerContext* context, const v1::PlanJobRequest* request,
     v1::JobPlan* response) {
-  return HandleNow(
-      env_, kPlanJob, context, [=, this](const Principal&) -> absl::Status {
-        if (!request->has_spec()) return InvalidSpec("spec is missing", "spec");
-        absl::StatusOr<Planned> planned = env_.planner.Plan(request->spec());
-        if (!planned.ok()) return OfSpec(planned.status());
-        *response = (*planned)->plan;
-        return absl::OkStatus();
-      });
+  return HandleNow(env_, kPlanJob, context, [=, this](Caller caller) {
+    if (!request->has_spec()) return InvalidSpec("spec is missing", "spec");
+    QUANT_RETURN_IF_ERROR(CheckUploads(env_, caller, request->spec()));
+    absl::StatusOr<Planned> planned = env_.planner.Plan(request->spec());
+    if (!planned.ok()) return OfSpec(planned.status());
+    *response = (*planned)->plan;
+    return absl::OkStatus();
+  });
 }
 
 }  // namespace quant

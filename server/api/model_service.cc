@@ -10,6 +10,7 @@
 #include "core/base/status_macros.h"
 #include "server/api/job_proto.h"
 #include "server/api/names.h"
+#include "server/api/ownership.h"
 
 namespace quant {
 namespace {
@@ -37,11 +38,13 @@ absl::StatusOr<std::vector<StoredFile>> DeclaredFiles(
 }
 
 // What is still to come must fit before the first byte is sent.
-absl::Status CheckDisk(const ApiEnv& env, const UploadRecord& upload) {
+absl::Status CheckDisk(const ApiEnv& env, Caller caller,
+                       const UploadRecord& upload) {
   int64_t total = 0;
   for (const StoredFile& file : upload.missing) {
     total = CheckedAdd(total, file.size_bytes).value_or(INT64_MAX);
   }
+  QUANT_RETURN_IF_ERROR(CheckQuota(env, caller, total));
   absl::StatusOr<int64_t> free = env.artifacts.FreeBytes();
   if (!free.ok() || total <= *free) return absl::OkStatus();
   return MakeError(absl::StatusCode::kResourceExhausted, Reason::kStorageFull,
@@ -54,41 +57,37 @@ absl::Status CheckDisk(const ApiEnv& env, const UploadRecord& upload) {
 grpc::ServerUnaryReactor* ModelService::CreateUpload(
     grpc::CallbackServerContext* context,
     const v1::CreateUploadRequest* request, v1::Upload* response) {
-  return HandleNow(env_, kCreateUpload, context,
-                   [=, this](const Principal&) -> absl::Status {
-                     QUANT_ASSIGN_OR_RETURN(std::vector<StoredFile> files,
-                                            DeclaredFiles(*request));
-                     QUANT_ASSIGN_OR_RETURN(
-                         UploadRecord record,
-                         env_.uploads.Create(std::move(files)));
-                     QUANT_RETURN_IF_ERROR(CheckDisk(env_, record));
-                     *response = UploadToProto(record);
-                     return absl::OkStatus();
-                   });
+  return HandleNow(env_, kCreateUpload, context, [=, this](Caller caller) {
+    QUANT_ASSIGN_OR_RETURN(std::vector<StoredFile> files,
+                           DeclaredFiles(*request));
+    QUANT_ASSIGN_OR_RETURN(
+        UploadRecord record,
+        env_.uploads.Create(std::move(files), caller.tenant));
+    QUANT_RETURN_IF_ERROR(CheckDisk(env_, caller, record));
+    *response = UploadToProto(record);
+    return absl::OkStatus();
+  });
 }
 
 grpc::ServerUnaryReactor* ModelService::GetUpload(
     grpc::CallbackServerContext* context, const v1::GetUploadRequest* request,
     v1::Upload* response) {
-  return HandleNow(
-      env_, kGetUpload, context, [=, this](const Principal&) -> absl::Status {
-        QUANT_ASSIGN_OR_RETURN(std::string id,
-                               ParseUploadName(request->name()));
-        QUANT_ASSIGN_OR_RETURN(UploadRecord record, env_.uploads.Get(id));
-        *response = UploadToProto(record);
-        return absl::OkStatus();
-      });
+  return HandleNow(env_, kGetUpload, context, [=, this](Caller caller) {
+    QUANT_ASSIGN_OR_RETURN(std::string id, ParseUploadName(request->name()));
+    QUANT_ASSIGN_OR_RETURN(UploadRecord record, FindUpload(env_, caller, id));
+    *response = UploadToProto(record);
+    return absl::OkStatus();
+  });
 }
 
 grpc::ServerUnaryReactor* ModelService::InspectModel(
     grpc::CallbackServerContext* context,
     const v1::InspectModelRequest* request, v1::ModelInfo* response) {
-  return HandleNow(env_, kInspectModel, context,
-                   [=, this](const Principal&) -> absl::Status {
-                     QUANT_ASSIGN_OR_RETURN(
-                         *response, env_.planner.InspectModel(*request));
-                     return absl::OkStatus();
-                   });
+  return HandleNow(env_, kInspectModel, context, [=, this](Caller caller) {
+    QUANT_RETURN_IF_ERROR(CheckUploads(env_, caller, *request));
+    QUANT_ASSIGN_OR_RETURN(*response, env_.planner.InspectModel(*request));
+    return absl::OkStatus();
+  });
 }
 
 }  // namespace quant

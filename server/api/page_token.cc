@@ -57,6 +57,10 @@ absl::StatusOr<std::string> ParsePageToken(absl::string_view key,
                    "page_token");
 }
 
+std::string TenantText(const std::optional<std::string>& tenant) {
+  return tenant ? absl::StrCat(" of ", *tenant) : " of all";
+}
+
 absl::StatusOr<int> PageSize(int32_t requested) {
   if (requested < 0) {
     return InvalidSpec(

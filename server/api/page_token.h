@@ -4,6 +4,7 @@
 #define QUANT_SERVER_API_PAGE_TOKEN_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -21,6 +22,10 @@ std::string MakePageToken(absl::string_view key, absl::string_view filter,
 absl::StatusOr<std::string> ParsePageToken(absl::string_view key,
                                            absl::string_view filter,
                                            absl::string_view token);
+
+// The part of a filter that says whose things are listed: a token is good only
+// for who sees the same.
+std::string TenantText(const std::optional<std::string>& tenant);
 
 // 0 = 50; more than 1000 = 1000; INVALID_ARGUMENT INVALID_SPEC when negative.
 absl::StatusOr<int> PageSize(int32_t requested);

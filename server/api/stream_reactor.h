@@ -104,8 +104,18 @@ class StreamReactor : public Reactor, public TickedStream {
  private:
   static constexpr int64_t kLingerMicros = 60'000'000;
 
+  absl::Status TakeStream() {
+    if (env_.limiter == nullptr || caller().role == Role::kNobody) {
+      return absl::OkStatus();
+    }
+    absl::Status taken = env_.limiter->TakeStream(caller());
+    counted_ = taken.ok();
+    return taken;
+  }
+
   absl::Status Join(const std::shared_ptr<TickedStream>& stream) {
-    absl::Status joined = env_.streams.Add(stream);
+    absl::Status joined = TakeStream();
+    if (joined.ok()) joined = env_.streams.Add(stream);
     if (!joined.ok()) {
       env_.metrics.rpc.Rejected(std::string(ReasonName(GetReason(joined))));
     }
@@ -131,12 +141,14 @@ class StreamReactor : public Reactor, public TickedStream {
       keep = std::move(self_);
     }
     env_.streams.Remove(this);
+    if (counted_) env_.limiter->GiveBackStream(caller());
     Released();
     // The last step may close files: not here.
     env_.io.Continue([keep = std::move(keep)]() mutable { keep.reset(); });
   }
 
   CallScope scope_;
+  bool counted_ = false;  // by the limiter; set before the stream begins
   int64_t end_time_ = 0;
 };
 

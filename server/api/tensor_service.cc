@@ -14,12 +14,10 @@ grpc::ServerUnaryReactor* TensorService::QuantizeTensor(
     grpc::CallbackServerContext* context,
     const v1::QuantizeTensorRequest* request,
     v1::QuantizeTensorResponse* response) {
-  return HandleNow(env_, kQuantizeTensor, context,
-                   [=, this](const Principal&) -> absl::Status {
-                     QUANT_ASSIGN_OR_RETURN(
-                         *response, env_.planner.QuantizeTensor(*request));
-                     return absl::OkStatus();
-                   });
+  return HandleNow(env_, kQuantizeTensor, context, [=, this](Caller caller) {
+    QUANT_ASSIGN_OR_RETURN(*response, env_.planner.QuantizeTensor(*request));
+    return absl::OkStatus();
+  });
 }
 
 }  // namespace quant

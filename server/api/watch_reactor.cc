@@ -11,6 +11,7 @@
 #include "core/base/error.h"
 #include "server/api/job_proto.h"
 #include "server/api/names.h"
+#include "server/api/ownership.h"
 #include "server/api/stream_reactor.h"
 
 namespace quant {
@@ -98,6 +99,10 @@ void WatchStream::Begin() {
 }
 
 void WatchStream::Open() {
+  if (!caller().sees_all()) {
+    const absl::StatusOr<JobRecord> job = FindJob(env_, caller(), id_);
+    if (!job.ok()) return End(job.status());
+  }
   // Before the first read, so that no change falls in between.
   const uint64_t handle = env_.jobs.Subscribe(
       id_, [weak = weak_from_this()](const JobStore::Change& change) {

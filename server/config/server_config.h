@@ -24,7 +24,12 @@ struct ServerConfig {
   std::string tls_key;
   std::string tls_client_ca;  // clients must show a certificate of it
   bool insecure = false;      // plaintext off loopback is wanted
-  std::string auth_file;      // who may do what; empty = whoever connects, all
+  // Per principal or tenant; 0 = no limit.
+  int64_t max_open_jobs = 0;
+  int64_t max_stored_bytes = 0;
+  int64_t max_streams = 0;
+  int64_t max_calls_per_second = 0;
+  std::string auth_file;  // who may do what; empty = whoever connects, all
   LogFormat log_format = LogFormat::kText;
   bool sync = true;  // false (benchmarks only): power loss may lose jobs
 

@@ -135,6 +135,27 @@ absl::Status SetAuthFile(ServerConfig& config, const Values& values) {
   return SetFile(config.auth_file, values[0]);
 }
 
+absl::Status SetCount(int64_t& out, const std::string& text) {
+  constexpr int kMaxCount = 1'000'000;
+  QUANT_ASSIGN_OR_RETURN(out, ParseInt(text, 0, kMaxCount));
+  return absl::OkStatus();
+}
+
+absl::Status SetMaxOpenJobs(ServerConfig& config, const Values& values) {
+  return SetCount(config.max_open_jobs, values[0]);
+}
+absl::Status SetMaxStreams(ServerConfig& config, const Values& values) {
+  return SetCount(config.max_streams, values[0]);
+}
+absl::Status SetMaxCallsPerSecond(ServerConfig& config, const Values& values) {
+  return SetCount(config.max_calls_per_second, values[0]);
+}
+
+absl::Status SetMaxStoredBytes(ServerConfig& config, const Values& values) {
+  QUANT_ASSIGN_OR_RETURN(config.max_stored_bytes, ParseBytes(values[0]));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<bool> ParseSwitch(const std::string& text) {
   bool value = false;
   if (!absl::SimpleAtob(text, &value)) {
@@ -197,6 +218,21 @@ constexpr Setting kSettings[] = {
      "Who may do what: lines of name, role, tenant and sha256:DIGEST or "
      "cert:NAME (made by quantd token); watched for changes",
      Kind::kValue, false, SetAuthFile},
+    {"max-open-jobs",
+     "Jobs of one principal that have not ended (default 0: any number)",
+     Kind::kValue, false, SetMaxOpenJobs},
+    {"max-stored-bytes",
+     "Bytes of uploads and artifacts of one tenant, e.g. 500GB (default 0: "
+     "what the disk has)",
+     Kind::kValue, false, SetMaxStoredBytes},
+    {"max-streams",
+     "Watches, uploads and downloads of one principal at a time (default 0: "
+     "any number)",
+     Kind::kValue, false, SetMaxStreams},
+    {"max-calls-per-second",
+     "Calls of one principal; unused ones are kept for two seconds (default 0: "
+     "any number)",
+     Kind::kValue, false, SetMaxCallsPerSecond},
     {"insecure", "Allow plaintext gRPC on an address other than loopback",
      Kind::kSwitch, false, SetInsecure},
     {"log-format", "json or text (default: text on a terminal, else json)",

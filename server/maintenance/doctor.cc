@@ -148,16 +148,27 @@ class Doctor {
 
   void ExamineUploads() {
     const size_t before = Failures();
-    int64_t blobs = 0;
-    for (const DirEntry& entry : Entries("uploads", Path("blobs"))) {
-      if (!entry.is_regular || entry.name.size() != kSha256HexLength) continue;
-      ++blobs;
-      if (options_.digests) {
-        CheckDigest("uploads", JoinPath(Path("blobs"), entry.name), entry.name);
+    int64_t blobs = ExamineBlobs(Path("blobs"));
+    const std::string tenants = Path("tenants");
+    if (PathExists(tenants)) {
+      for (const DirEntry& tenant : Entries("uploads", tenants)) {
+        blobs += ExamineBlobs(JoinPath(tenants, tenant.name + "/blobs"));
       }
     }
     if (Failures() > before) return;
     Add(Severity::kOk, "uploads", absl::StrCat(blobs, " uploaded files"));
+  }
+
+  int64_t ExamineBlobs(const std::string& path) {
+    int64_t blobs = 0;
+    for (const DirEntry& entry : Entries("uploads", path)) {
+      if (!entry.is_regular || entry.name.size() != kSha256HexLength) continue;
+      ++blobs;
+      if (options_.digests) {
+        CheckDigest("uploads", JoinPath(path, entry.name), entry.name);
+      }
+    }
+    return blobs;
   }
 
   void ExamineWork() {

@@ -28,12 +28,21 @@ inline bool IsTerminal(JobState state) {
 // "QUEUED", ...
 const char* JobStateName(JobState state);
 
+// Who has a job. Empty: made on a server that asks nobody who they are.
+struct JobOwner {
+  std::string tenant;     // to whom it belongs
+  std::string principal;  // who made it
+  bool operator==(const JobOwner&) const = default;
+  auto operator<=>(const JobOwner&) const = default;
+};
+
 // All times are microseconds since the Unix epoch, in the store's clock; 0 =
 // not yet.
 struct JobRecord {
   std::string id;    // 26 characters, sorts by creation
   std::string spec;  // serialized quant.v1.JobSpec, never looked into
   std::map<std::string, std::string> labels;
+  JobOwner owner = {};
   JobState state = JobState::kQueued;
   std::string state_reason;   // UPPER_SNAKE, may be empty
   int attempt = 0;            // attempts started, drained ones given back

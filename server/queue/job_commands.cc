@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/error.h"
+#include "core/base/refusals.h"
 #include "core/base/status_macros.h"
 
 namespace quant {
@@ -22,6 +23,14 @@ absl::Status LeaseLost(const std::string& id) {
       absl::StrCat("jobs/", id,
                    ": the lease is held by another attempt or has ended; stop "
                    "this one and publish nothing"));
+}
+
+// Tenants choose their request ids without knowing of each other. No tenant has
+// a line break in its name.
+std::string RequestKey(const EnqueueRequest& request) {
+  const std::string& tenant = request.owner.tenant;
+  return tenant.empty() ? request.request_id
+                        : absl::StrCat(tenant, "\n", request.request_id);
 }
 
 uint64_t JitterSeed(const QueueOptions& options) {
@@ -152,7 +161,7 @@ absl::StatusOr<JobRecord> JobCommands::Apply(const JobRecord& job,
 absl::StatusOr<std::optional<JobRecord>> JobCommands::FindRepeat(
     const EnqueueRequest& request, int64_t now) {
   if (request.request_id.empty()) return std::nullopt;
-  auto found = table_.FindRequest(request.request_id);
+  auto found = table_.FindRequest(RequestKey(request));
   if (!found.ok()) return Note(found.status());
   if (!found->has_value() || (*found)->expires <= now) return std::nullopt;
   if ((*found)->digest != request.request_digest) {
@@ -168,6 +177,17 @@ absl::StatusOr<std::optional<JobRecord>> JobCommands::FindRepeat(
   return job;
 }
 
+absl::Status JobCommands::CheckOpenJobs(const EnqueueRequest& request) const {
+  if (request.max_open_jobs == 0) return absl::OkStatus();
+  const int64_t open = index_.OpenJobs(request.owner);
+  if (open < request.max_open_jobs) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kResourceExhausted, kQuotaExceeded,
+                   absl::StrCat(request.owner.principal, " has ", open,
+                                " jobs that have not ended; at most ",
+                                request.max_open_jobs, " are allowed"),
+                   absl::StrCat("principal:", request.owner.principal));
+}
+
 absl::StatusOr<JobRecord> JobCommands::Enqueue(const EnqueueRequest& request) {
   int64_t now = clock_.NowMicros();
   if (request.max_attempts < 1) {
@@ -177,12 +197,14 @@ absl::StatusOr<JobRecord> JobCommands::Enqueue(const EnqueueRequest& request) {
   QUANT_ASSIGN_OR_RETURN(std::optional<JobRecord> repeat,
                          FindRepeat(request, now));
   if (repeat) return *std::move(repeat);
+  QUANT_RETURN_IF_ERROR(request.refusal);
+  QUANT_RETURN_IF_ERROR(CheckOpenJobs(request));
   JobChange change = NewJob(request, ids_.Next(now), now);
   QUANT_RETURN_IF_ERROR(Note(table_.Insert(change.record)));
   QUANT_RETURN_IF_ERROR(WriteEvents(change));
   if (!request.request_id.empty()) {
     QUANT_RETURN_IF_ERROR(Note(
-        table_.PutRequest({.id = request.request_id,
+        table_.PutRequest({.id = RequestKey(request),
                            .digest = request.request_digest,
                            .job = change.record.id,
                            .expires = now + options_.request_id_ttl_micros})));

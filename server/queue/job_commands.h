@@ -70,6 +70,7 @@ class JobCommands {
                                        const std::string& token);
   absl::StatusOr<std::optional<JobRecord>> FindRepeat(
       const EnqueueRequest& request, int64_t now);
+  absl::Status CheckOpenJobs(const EnqueueRequest& request) const;
   absl::StatusOr<JobRecord> Apply(const JobRecord& job, CauseInput input);
   absl::Status WriteEvents(const JobChange& change);
   absl::Status Note(absl::Status status);

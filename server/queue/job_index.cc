@@ -10,7 +10,8 @@ JobBrief BriefOf(const JobRecord& record) {
           .lease_owner = record.lease_owner,
           .lease_token = record.lease_token,
           .lease_until = record.lease_until,
-          .progress = record.progress};
+          .progress = record.progress,
+          .owner = record.owner};
 }
 
 void JobIndex::SetCounts(std::map<JobState, int64_t> counts) {
@@ -43,6 +44,7 @@ void JobIndex::Settle() {
 void JobIndex::Add(const JobBrief& job) {
   ++counts_[job.state];
   if (IsTerminal(job.state)) return;
+  ++open_[job.owner];
   if (job.state != JobState::kQueued) {
     leases_[job.id] = {.owner = job.lease_owner,
                        .token = job.lease_token,
@@ -59,6 +61,10 @@ void JobIndex::Add(const JobBrief& job) {
 
 void JobIndex::Remove(const JobBrief& job) {
   --counts_[job.state];
+  if (auto open = open_.find(job.owner);
+      !IsTerminal(job.state) && open != open_.end() && --open->second == 0) {
+    open_.erase(open);
+  }
   if (auto lease = leases_.find(job.id); lease != leases_.end()) {
     if (lease->second.unwritten) --unwritten_;
     ended_[job.id] = std::move(lease->second);
@@ -74,6 +80,12 @@ void JobIndex::Remove(const JobBrief& job) {
     delayed_.erase({it->second.run_after, *key});
   }
   waiting_.erase(it);
+}
+
+int64_t JobIndex::OpenJobs(const JobOwner& owner) {
+  std::lock_guard lock(mutex_);
+  const auto found = open_.find(owner);
+  return found == open_.end() ? 0 : found->second;
 }
 
 void JobIndex::MoveDue(int64_t now) {

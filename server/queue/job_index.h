@@ -36,6 +36,7 @@ struct JobBrief {
   std::string lease_token;
   int64_t lease_until = 0;
   std::string progress;
+  JobOwner owner = {};
 };
 
 JobBrief BriefOf(const JobRecord& record);
@@ -74,6 +75,8 @@ class JobIndex {
   bool HasUnwritten();
 
   std::map<JobState, int64_t> Counts();
+  // Jobs of the owner that have not ended.
+  int64_t OpenJobs(const JobOwner& owner);
   int64_t OldestQueuedCreateTime();
 
  private:
@@ -102,6 +105,7 @@ class JobIndex {
 
   std::mutex mutex_;
   std::map<JobState, int64_t> counts_;
+  std::map<JobOwner, int64_t> open_;  // jobs that have not ended
   std::map<JobKey, Waiting> waiting_;
   RankTree<JobKey> due_;
   RankTree<std::pair<int64_t, JobKey>> delayed_;

@@ -29,11 +29,18 @@ using JobCallback = std::function<void(absl::StatusOr<JobRecord>)>;
 struct EnqueueRequest {
   std::string spec;
   std::map<std::string, std::string> labels;
-  // Idempotency: empty = none. The same id with the same digest answers the
-  // job that exists; with another digest INVALID_ARGUMENT REQUEST_ID_REUSED.
+  // Idempotency, per tenant: empty = none. The same id with the same digest
+  // answers the job that exists; with another digest INVALID_ARGUMENT
+  // REQUEST_ID_REUSED.
   std::string request_id;
   std::string request_digest;
   int max_attempts = 5;
+  JobOwner owner = {};
+  // RESOURCE_EXHAUSTED QUOTA_EXCEEDED when the owner has so many jobs that have
+  // not ended; 0: no limit. A repeat is answered before that is looked at.
+  int64_t max_open_jobs = 0;
+  // Not OK: what to answer instead of making a new job.
+  absl::Status refusal = absl::OkStatus();
 };
 
 // How an attempt ended.
@@ -74,6 +81,7 @@ struct ListQuery {
   std::string before_id;
   std::vector<JobState> states;               // empty = all
   std::map<std::string, std::string> labels;  // all must match
+  std::optional<std::string> tenant = {};     // nothing = all
 };
 
 struct QueueStats {

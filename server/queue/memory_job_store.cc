@@ -13,6 +13,7 @@ namespace quant {
 namespace {
 
 bool Matches(const JobRecord& job, const ListQuery& query) {
+  if (query.tenant && *query.tenant != job.owner.tenant) return false;
   if (!query.states.empty() &&
       std::find(query.states.begin(), query.states.end(), job.state) ==
           query.states.end()) {

@@ -28,39 +28,64 @@ bool HasLabels(const JobRecord& job,
 
 // Rows are looked up along the shortest index whose order is right: running
 // jobs are few, so their state; else a label, where there is one; else the
-// state, or all jobs.
-enum class Driver { kAll, kState, kLabel };
+// tenant, so that nobody pays for the jobs of others; else the state, or all.
+enum class Driver { kAll, kState, kLabel, kTenant };
 
 Driver DriverOf(const JobState* state, const ListQuery& query) {
   bool running = state != nullptr && (*state == JobState::kRunning ||
                                       *state == JobState::kCancelling);
   if (!query.labels.empty() && !running) return Driver::kLabel;
+  if (query.tenant && !running) return Driver::kTenant;
   return state != nullptr ? Driver::kState : Driver::kAll;
 }
 
-// Parameters: id, state where there is one, then key and value of each label.
-std::string QueryText(Driver driver, bool by_state, size_t labels) {
+struct Shape {
+  Driver driver = Driver::kAll;
+  bool by_state = false;
+  bool by_tenant = false;
+  size_t labels = 0;
+};
+
+// From which table, and the conditions on id, state and tenant.
+std::string From(const Shape& shape) {
+  const char* state = !shape.by_state                  ? ""
+                      : shape.driver == Driver::kState ? " AND j.state=?"
+                                                       : " AND +j.state=?";
+  const char* tenant = !shape.by_tenant                  ? ""
+                       : shape.driver == Driver::kTenant ? " AND s.tenant=?"
+                                                         : " AND +s.tenant=?";
+  const char* tables =
+      " FROM job j CROSS JOIN job_spec s ON s.id = j.id WHERE j.id<?";
+  if (shape.driver == Driver::kTenant) {
+    tables = " FROM job_spec s CROSS JOIN job j ON j.id = s.id WHERE s.id<?";
+  } else if (shape.driver == Driver::kLabel) {
+    tables =
+        " FROM job_label d CROSS JOIN job j ON j.id = d.job"
+        " CROSS JOIN job_spec s ON s.id = j.id WHERE d.job<?";
+  }
+  return absl::StrCat(tables, state, tenant);
+}
+
+// Parameters: id, state and tenant where they are asked for, then key and value
+// of each label.
+std::string QueryText(const Shape& shape) {
   std::string text = kSelectJob;
-  size_t looked_up = labels;
-  if (driver == Driver::kLabel) {
-    text.resize(text.find(" FROM "));
-    absl::StrAppend(&text,
-                    " FROM job_label d CROSS JOIN job j ON j.id = d.job"
-                    " CROSS JOIN job_spec s ON s.id = j.id"
-                    " WHERE d.job<?",
-                    by_state ? " AND +j.state=?" : "",
-                    " AND d.key=? AND d.value=?");
+  text.resize(text.find(" FROM "));
+  text += From(shape);
+  size_t looked_up = shape.labels;
+  if (shape.driver == Driver::kLabel) {
+    text += " AND d.key=? AND d.value=?";
     --looked_up;
-  } else {
-    absl::StrAppend(&text, "WHERE j.id<?", by_state ? " AND j.state=?" : "");
   }
   for (size_t i = 0; i < looked_up; ++i) {
     absl::StrAppend(&text,
                     " AND EXISTS(SELECT 1 FROM job_label l WHERE l.key=?"
                     " AND l.value=? AND l.job=j.id)");
   }
-  return absl::StrCat(text, " ORDER BY ",
-                      driver == Driver::kLabel ? "d.job" : "j.id", " DESC");
+  const char* id = shape.driver == Driver::kLabel    ? "d.job"
+                   : shape.driver == Driver::kTenant ? "s.id"
+                                                     : "j.id";
+  return absl::StrCat(text, " ORDER BY ", id, " DESC");
 }
 
 absl::Status Collect(SqliteDatabase& db, const ListQuery& query,
@@ -71,9 +96,13 @@ absl::Status Collect(SqliteDatabase& db, const ListQuery& query,
       query.before_id.empty() ? kAfterAllIds : query.before_id;
   QUANT_ASSIGN_OR_RETURN(
       SqliteStatement statement,
-      db.Prepare(QueryText(DriverOf(state, query), state != nullptr, labels)));
+      db.Prepare(QueryText({.driver = DriverOf(state, query),
+                            .by_state = state != nullptr,
+                            .by_tenant = query.tenant.has_value(),
+                            .labels = labels})));
   statement.Text(before);
   if (state != nullptr) statement.Int(static_cast<int64_t>(*state));
+  if (query.tenant) statement.Text(*query.tenant);
   size_t bound = 0;
   for (const auto& [key, value] : query.labels) {
     if (bound++ == labels) break;

@@ -107,9 +107,11 @@ absl::StatusOr<std::string> SqliteJobTable::Load(JobIndex& index) {
   index.SetCounts(std::move(terminal));
   QUANT_ASSIGN_OR_RETURN(
       SqliteStatement query,
-      writer_->Prepare("SELECT id, state, run_after, create_time, lease_owner,"
-                       " lease_token, lease_until, progress FROM job"
-                       " WHERE state IN (1, 2, 3)"));
+      writer_->Prepare(
+          "SELECT j.id, state, run_after, create_time, lease_owner,"
+          " lease_token, lease_until, progress, tenant, principal"
+          " FROM job j JOIN job_spec s ON s.id = j.id"
+          " WHERE state IN (1, 2, 3)"));
   while (true) {
     QUANT_ASSIGN_OR_RETURN(bool row, query.Step());
     if (!row) break;
@@ -120,7 +122,9 @@ absl::StatusOr<std::string> SqliteJobTable::Load(JobIndex& index) {
                  .lease_owner = query.ColumnBytes(4),
                  .lease_token = query.ColumnBytes(5),
                  .lease_until = query.ColumnInt(6),
-                 .progress = query.ColumnBytes(7)};
+                 .progress = query.ColumnBytes(7),
+                 .owner = {.tenant = query.ColumnBytes(8),
+                           .principal = query.ColumnBytes(9)}};
     index.Replace(nullptr, &job);
   }
   QUANT_ASSIGN_OR_RETURN(SqliteStatement newest,

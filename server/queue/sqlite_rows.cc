@@ -77,7 +77,7 @@ const char kSelectJob[] =
     " j.attempts_forgiven, j.crashes_in_a_row, j.lease_token, j.lease_owner,"
     " j.lease_until, j.run_after, j.progress, j.result, j.error, j.artifacts,"
     " j.event_sequence, j.create_time, j.start_time, j.end_time,"
-    " j.update_time, s.spec, s.labels"
+    " j.update_time, s.spec, s.labels, s.tenant, s.principal"
     " FROM job j CROSS JOIN job_spec s ON s.id = j.id ";
 
 // "<length>:<bytes>" for each.
@@ -137,6 +137,8 @@ absl::StatusOr<JobRecord> JobOfRow(const SqliteStatement& row) {
   for (size_t i = 0; i < labels.size(); i += 2) {
     job.labels[labels[i]] = labels[i + 1];
   }
+  job.owner.tenant = row.ColumnBytes(column++);
+  job.owner.principal = row.ColumnBytes(column++);
   return job;
 }
 
@@ -151,9 +153,14 @@ absl::Status InsertJobRows(SqliteDatabase& db, const JobRecord& job) {
   {
     QUANT_ASSIGN_OR_RETURN(
         SqliteStatement insert,
-        db.Prepare("INSERT INTO job_spec(id, spec, labels) VALUES(?,?,?)"));
-    QUANT_RETURN_IF_ERROR(
-        insert.Text(job.id).Blob(job.spec).Blob(labels).Run());
+        db.Prepare("INSERT INTO job_spec(id, spec, labels, tenant, principal)"
+                   " VALUES(?,?,?,?,?)"));
+    QUANT_RETURN_IF_ERROR(insert.Text(job.id)
+                              .Blob(job.spec)
+                              .Blob(labels)
+                              .Text(job.owner.tenant)
+                              .Text(job.owner.principal)
+                              .Run());
   }
   for (const auto& [key, value] : job.labels) {
     QUANT_ASSIGN_OR_RETURN(

@@ -1,5 +1,6 @@
 #include "server/queue/sqlite_schema.h"
 
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -84,6 +85,19 @@ CREATE TABLE request(
 CREATE INDEX request_by_expiry ON request(expires);
 )sql";
 
+// Version 1 is kSchema; the step at index i leads from version i + 1 to the
+// next.
+constexpr const char* kMigrations[] = {
+    // 2: jobs belong to tenants. Those from before belong to nobody, so that
+    // only an admin sees them once callers are asked who they are.
+    R"sql(
+ALTER TABLE job_spec ADD COLUMN tenant TEXT NOT NULL DEFAULT '';
+ALTER TABLE job_spec ADD COLUMN principal TEXT NOT NULL DEFAULT '';
+CREATE INDEX job_by_tenant ON job_spec(tenant, id);
+)sql",
+};
+static_assert(std::size(kMigrations) == kSqliteSchemaVersion - 1);
+
 absl::Status Refuse(const std::string& message) {
   return MakeError(absl::StatusCode::kFailedPrecondition, Reason::kUnsupported,
                    message);
@@ -102,16 +116,33 @@ absl::StatusOr<std::string> QueryText(SqliteDatabase& db,
   return row ? query.ColumnBytes(0) : std::string();
 }
 
-absl::Status Create(SqliteDatabase& db) {
+// All of it or nothing.
+absl::Status Transact(SqliteDatabase& db, const std::string& sql) {
   QUANT_RETURN_IF_ERROR(db.Execute("BEGIN IMMEDIATE"));
-  absl::Status status = db.Execute(absl::StrCat(
-      kSchema, "INSERT INTO schema_version VALUES(", kSqliteSchemaVersion,
-      "); PRAGMA application_id=", kSqliteApplicationId, "; COMMIT"));
+  absl::Status status = db.Execute(absl::StrCat(sql, "; COMMIT"));
   if (!status.ok() && db.in_transaction()) {
     // The first error is the one to tell.
     db.Execute("ROLLBACK").IgnoreError();
   }
   return status;
+}
+
+// The statements that lead from `version` to the present one.
+std::string Migration(int64_t version) {
+  std::string sql;
+  for (int64_t next = version; next < kSqliteSchemaVersion; ++next) {
+    absl::StrAppend(&sql, kMigrations[next - 1]);
+  }
+  absl::StrAppend(&sql,
+                  "UPDATE schema_version SET version=", kSqliteSchemaVersion);
+  return sql;
+}
+
+absl::Status Create(SqliteDatabase& db) {
+  return Transact(
+      db, absl::StrCat(kSchema, "INSERT INTO schema_version VALUES(1);",
+                       Migration(1),
+                       "; PRAGMA application_id=", kSqliteApplicationId));
 }
 
 // Before anything is written: another program's file stays as it is.
@@ -127,7 +158,6 @@ absl::Status CheckOwner(SqliteDatabase& db, const std::string& path) {
                              "queue; name another file"));
 }
 
-// Nothing to migrate yet: the first schema is the only one.
 absl::Status CheckSchema(SqliteDatabase& db, const std::string& path) {
   QUANT_ASSIGN_OR_RETURN(int64_t tables,
                          QueryInt(db, "SELECT count(*) FROM sqlite_schema"));
@@ -140,12 +170,13 @@ absl::Status CheckSchema(SqliteDatabase& db, const std::string& path) {
         kSqliteSchemaVersion,
         "; start the newer quantd that wrote it, or restore a backup"));
   }
-  if (version < kSqliteSchemaVersion) {
+  if (version < 1) {
     return MakeError(absl::StatusCode::kDataLoss, Reason::kStorageUnavailable,
                      absl::StrCat(path, ": has schema version ", version,
                                   ", which never was; restore a backup"));
   }
-  return absl::OkStatus();
+  if (version == kSqliteSchemaVersion) return absl::OkStatus();
+  return Transact(db, Migration(version));
 }
 
 absl::Status CheckIntegrity(SqliteDatabase& db, const std::string& path) {

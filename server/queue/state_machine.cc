@@ -260,6 +260,7 @@ JobChange NewJob(const EnqueueRequest& request, const std::string& id,
   job.id = id;
   job.spec = request.spec;
   job.labels = request.labels;
+  job.owner = request.owner;
   job.max_attempts = request.max_attempts;
   job.run_after = now;
   job.create_time = now;

@@ -16,6 +16,7 @@ std::string ArtifactRecordToJson(const ArtifactRecord& record) {
                {"output", record.output},
                {"create_time", record.create_time},
                {"gate_failed", record.gate_failed},
+               {"tenant", record.tenant},
                {"files", Json::array()}};
   for (const StoredFile& file : record.files) {
     json["files"].push_back({{"path", file.path},
@@ -35,6 +36,8 @@ absl::StatusOr<ArtifactRecord> ParseArtifactRecord(const std::string& text) {
     record.output = json.at("output").get<std::string>();
     record.create_time = json.at("create_time").get<int64_t>();
     record.gate_failed = json.at("gate_failed").get<bool>();
+    // Records from before there were tenants have none.
+    record.tenant = json.value("tenant", "");
     for (const Json& item : json.at("files")) {
       record.files.push_back({item.at("path").get<std::string>(),
                               item.at("size_bytes").get<int64_t>(),

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,14 @@ struct ArtifactRecord {
   std::vector<StoredFile> files;  // sorted by path
   int64_t create_time = 0;        // microseconds since the Unix epoch
   bool gate_failed = false;
+  std::string tenant = {};  // whose it is: the job's
+};
+
+struct ArtifactQuery {
+  std::string job_id = {};                 // empty = of all jobs
+  std::optional<std::string> tenant = {};  // nothing = of all tenants
+  std::string before_id = {};  // only older ids; empty = from the newest
+  int limit = 50;
 };
 
 struct PublishRequest {
@@ -41,6 +50,7 @@ struct PublishRequest {
   // By path, how files looked when all their bytes had gone through their
   // digest: those that look so still need no check when they are first read.
   std::map<std::string, FileStamp> hashed;
+  std::string tenant = {};
 };
 
 // An open file of an artifact: reads go on after the artifact is deleted.
@@ -72,10 +82,9 @@ class ArtifactStore {
   virtual absl::StatusOr<ArtifactRecord> Publish(PublishRequest request) = 0;
 
   virtual absl::StatusOr<ArtifactRecord> Get(const std::string& id) = 0;
-  // Newest first; only ids before `before_id` when it is not empty; only the
-  // job's when `job_id` is not empty.
+  // Newest first.
   virtual absl::StatusOr<std::vector<ArtifactRecord>> List(
-      const std::string& job_id, const std::string& before_id, int limit) = 0;
+      const ArtifactQuery& query) = 0;
   virtual absl::StatusOr<std::unique_ptr<ArtifactFileReader>> Open(
       const std::string& id, const std::string& path) = 0;
   virtual absl::Status Delete(const std::string& id) = 0;
@@ -85,6 +94,8 @@ class ArtifactStore {
       const std::vector<std::string>& keep_job_ids) = 0;
   virtual absl::StatusOr<int64_t> FreeBytes() = 0;
   virtual absl::StatusOr<int64_t> UsedBytes() = 0;
+  // Of the tenant's artifacts alone.
+  virtual absl::StatusOr<int64_t> TenantBytes(const std::string& tenant) = 0;
 };
 
 }  // namespace quant

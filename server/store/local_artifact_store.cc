@@ -135,16 +135,17 @@ class LocalArtifactStore final : public ArtifactStore {
     return it->second;
   }
 
-  absl::StatusOr<std::vector<ArtifactRecord>> List(const std::string& job_id,
-                                                   const std::string& before_id,
-                                                   int limit) override {
+  absl::StatusOr<std::vector<ArtifactRecord>> List(
+      const ArtifactQuery& query) override {
     std::lock_guard lock(mutex_);
-    if (!job_id.empty()) return ListJobLocked(job_id, before_id, limit);
+    if (!query.job_id.empty()) return ListJobLocked(query);
     std::vector<ArtifactRecord> out;
-    auto it =
-        before_id.empty() ? records_.end() : records_.lower_bound(before_id);
-    while (it != records_.begin() && static_cast<int>(out.size()) < limit) {
-      out.push_back((--it)->second);
+    auto it = query.before_id.empty() ? records_.end()
+                                      : records_.lower_bound(query.before_id);
+    while (it != records_.begin() &&
+           static_cast<int>(out.size()) < query.limit) {
+      --it;
+      if (IsOf(query, it->second)) out.push_back(it->second);
     }
     return out;
   }
@@ -187,6 +188,7 @@ class LocalArtifactStore final : public ArtifactStore {
       const absl::Status moved = Rename(JoinPath(Path("artifacts"), id), trash);
       if (!moved.ok() && !absl::IsNotFound(moved)) return moved;
       used_bytes_ -= BytesOf(it->second);
+      tenant_bytes_[it->second.tenant] -= BytesOf(it->second);
       by_output_.erase({it->second.job_id, it->second.output});
       records_.erase(it);
     }
@@ -219,6 +221,12 @@ class LocalArtifactStore final : public ArtifactStore {
   absl::StatusOr<int64_t> UsedBytes() override {
     std::lock_guard lock(mutex_);
     return used_bytes_;
+  }
+
+  absl::StatusOr<int64_t> TenantBytes(const std::string& tenant) override {
+    std::lock_guard lock(mutex_);
+    const auto it = tenant_bytes_.find(tenant);
+    return it == tenant_bytes_.end() ? 0 : it->second;
   }
 
  private:
@@ -289,6 +297,7 @@ class LocalArtifactStore final : public ArtifactStore {
     std::lock_guard lock(mutex_);
     latest_micros_ = std::max(latest_micros_, record.create_time);
     used_bytes_ += BytesOf(record);
+    tenant_bytes_[record.tenant] += BytesOf(record);
     by_output_[{record.job_id, record.output}] = record.id;
     std::string id = record.id;
     records_[std::move(id)] = std::move(record);
@@ -314,25 +323,30 @@ class LocalArtifactStore final : public ArtifactStore {
                           .output = std::move(request.output),
                           .files = std::move(request.files),
                           .create_time = now,
-                          .gate_failed = request.gate_failed};
+                          .gate_failed = request.gate_failed,
+                          .tenant = std::move(request.tenant)};
     std::sort(record.files.begin(), record.files.end(),
               [](const auto& a, const auto& b) { return a.path < b.path; });
     return record;
   }
 
-  std::vector<ArtifactRecord> ListJobLocked(const std::string& job_id,
-                                            const std::string& before_id,
-                                            int limit) const {
+  static bool IsOf(const ArtifactQuery& query, const ArtifactRecord& record) {
+    return !query.tenant || *query.tenant == record.tenant;
+  }
+
+  std::vector<ArtifactRecord> ListJobLocked(const ArtifactQuery& query) const {
     std::vector<ArtifactRecord> out;
-    for (auto it = by_output_.lower_bound({job_id, ""});
-         it != by_output_.end() && it->first.first == job_id; ++it) {
-      if (before_id.empty() || it->second < before_id) {
-        out.push_back(records_.at(it->second));
-      }
+    for (auto it = by_output_.lower_bound({query.job_id, ""});
+         it != by_output_.end() && it->first.first == query.job_id; ++it) {
+      const ArtifactRecord& record = records_.at(it->second);
+      if (!query.before_id.empty() && record.id >= query.before_id) continue;
+      if (IsOf(query, record)) out.push_back(record);
     }
     std::sort(out.begin(), out.end(),
               [](const auto& a, const auto& b) { return a.id > b.id; });
-    if (static_cast<int>(out.size()) > limit) out.resize(std::max(limit, 0));
+    if (static_cast<int>(out.size()) > query.limit) {
+      out.resize(std::max(query.limit, 0));
+    }
     return out;
   }
 
@@ -345,6 +359,7 @@ class LocalArtifactStore final : public ArtifactStore {
   std::map<std::string, ArtifactRecord> records_;
   std::map<std::pair<std::string, std::string>, std::string> by_output_;
   int64_t used_bytes_ = 0;
+  std::map<std::string, int64_t> tenant_bytes_;
   int64_t latest_micros_ = 0;  // of the newest record
 };
 

@@ -80,6 +80,7 @@ absl::Status CheckDeclaration(const std::vector<StoredFile>& files) {
 
 std::string DeclarationToJson(const UploadRecord& upload) {
   Json json = {{"create_time", upload.create_time}, {"files", Json::array()}};
+  if (!upload.tenant.empty()) json["tenant"] = upload.tenant;
   for (const StoredFile& file : upload.files) {
     json["files"].push_back({{"path", file.path},
                              {"size_bytes", file.size_bytes},
@@ -94,6 +95,7 @@ absl::StatusOr<UploadRecord> ParseDeclaration(const std::string& text) {
   try {
     const Json json = Json::parse(text);
     upload.create_time = json.at("create_time").get<int64_t>();
+    upload.tenant = json.value("tenant", "");
     for (const Json& item : json.at("files")) {
       upload.files.push_back({item.at("path").get<std::string>(),
                               item.at("size_bytes").get<int64_t>(),
@@ -116,9 +118,14 @@ class LocalUploadStore final : public UploadStore {
     return MakeDirectories(JoinPath(root_, "uploads"));
   }
 
-  absl::StatusOr<UploadRecord> Create(std::vector<StoredFile> files) override {
+  absl::StatusOr<UploadRecord> Create(std::vector<StoredFile> files,
+                                      const std::string& tenant) override {
     QUANT_RETURN_IF_ERROR(CheckDeclaration(files));
+    if (!tenant.empty() && !IsPlainFileName(tenant)) {
+      return InvalidSpec("tenant: not a plain name");
+    }
     UploadRecord upload;
+    upload.tenant = tenant;
     upload.files = std::move(files);
     std::sort(upload.files.begin(), upload.files.end(),
               [](const auto& a, const auto& b) { return a.path < b.path; });
@@ -127,6 +134,8 @@ class LocalUploadStore final : public UploadStore {
     upload.create_time = options_.clock->NowMicros();
     FillMissing(upload);
     QUANT_RETURN_IF_ERROR(CheckSpace(upload));
+    QUANT_RETURN_IF_ERROR(
+        MakeDirectories(JoinPath(BlobsOf(upload.tenant), "incoming")));
     QUANT_RETURN_IF_ERROR(WriteFileAtomically(
         DeclarationPath(upload.id), DeclarationToJson(upload), options_.sync));
     return upload;
@@ -148,33 +157,33 @@ class LocalUploadStore final : public UploadStore {
 
   absl::StatusOr<std::unique_ptr<BlobWriter>> OpenBlob(
       const std::string& upload_id, const std::string& sha256) override {
-    QUANT_ASSIGN_OR_RETURN(const StoredFile file, Declared(upload_id, sha256));
+    QUANT_ASSIGN_OR_RETURN(const Blob blob, Declared(upload_id, sha256));
     {
       std::lock_guard lock(mutex_);
-      if (!busy_.insert(sha256).second) {
+      if (!busy_.insert(blob.incoming).second) {
         return MakeError(
             absl::StatusCode::kAborted, Reason::kBlobBusy,
             absl::StrCat("blob ", sha256, ": another writer holds it"));
       }
     }
-    return OpenBlobWriter({.incoming = IncomingPath(sha256),
-                           .finished = BlobPath(sha256),
+    return OpenBlobWriter({.incoming = blob.incoming,
+                           .finished = blob.finished,
                            .sha256 = sha256,
-                           .size_bytes = file.size_bytes,
+                           .size_bytes = blob.size_bytes,
                            .sync = options_.sync},
-                          [this, sha256] {
+                          [this, key = blob.incoming] {
                             std::lock_guard lock(mutex_);
-                            busy_.erase(sha256);
+                            busy_.erase(key);
                           });
   }
 
   absl::StatusOr<WriteStatus> QueryBlob(const std::string& upload_id,
                                         const std::string& sha256) override {
-    QUANT_ASSIGN_OR_RETURN(const StoredFile file, Declared(upload_id, sha256));
-    if (PathExists(BlobPath(sha256))) {
-      return WriteStatus{.committed_size = file.size_bytes, .complete = true};
+    QUANT_ASSIGN_OR_RETURN(const Blob blob, Declared(upload_id, sha256));
+    if (PathExists(blob.finished)) {
+      return WriteStatus{.committed_size = blob.size_bytes, .complete = true};
     }
-    const auto identity = IdentityOf(IncomingPath(sha256));
+    const auto identity = IdentityOf(blob.incoming);
     return WriteStatus{.committed_size =
                            identity.ok() ? identity->size_bytes : 0};
   }
@@ -194,12 +203,37 @@ class LocalUploadStore final : public UploadStore {
     return path;
   }
 
- private:
-  std::string BlobPath(const std::string& sha256) const {
-    return JoinPath(root_, "blobs/" + sha256);
+  absl::StatusOr<int64_t> TenantBytes(const std::string& tenant) override {
+    int64_t bytes = 0;
+    const std::string blobs = BlobsOf(tenant);
+    for (const std::string& path : {blobs, JoinPath(blobs, "incoming")}) {
+      const auto entries = ListDirectory(path);
+      // A tenant without uploads has no directory.
+      if (absl::IsNotFound(entries.status())) continue;
+      if (!entries.ok()) return entries.status();
+      for (const DirEntry& entry : *entries) {
+        if (entry.is_regular) bytes += entry.size_bytes;
+      }
+    }
+    return bytes;
   }
-  std::string IncomingPath(const std::string& sha256) const {
-    return JoinPath(root_, "blobs/incoming/" + sha256);
+
+ private:
+  // Where a declared blob is, or will be.
+  struct Blob {
+    std::string incoming;
+    std::string finished;
+    int64_t size_bytes = 0;
+  };
+
+  std::string BlobsOf(const std::string& tenant) const {
+    return JoinPath(root_, tenant.empty()
+                               ? std::string("blobs")
+                               : absl::StrCat("tenants/", tenant, "/blobs"));
+  }
+  std::string BlobPath(const UploadRecord& upload,
+                       const std::string& sha256) const {
+    return JoinPath(BlobsOf(upload.tenant), sha256);
   }
   std::string DeclarationPath(const std::string& id) const {
     return JoinPath(root_, absl::StrCat("uploads/", id, ".json"));
@@ -209,7 +243,9 @@ class LocalUploadStore final : public UploadStore {
     std::set<std::string> seen;
     for (const StoredFile& file : upload.files) {
       if (!seen.insert(file.sha256).second) continue;
-      if (!PathExists(BlobPath(file.sha256))) upload.missing.push_back(file);
+      if (!PathExists(BlobPath(upload, file.sha256))) {
+        upload.missing.push_back(file);
+      }
     }
   }
 
@@ -225,11 +261,15 @@ class LocalUploadStore final : public UploadStore {
                                   " are free"));
   }
 
-  absl::StatusOr<StoredFile> Declared(const std::string& upload_id,
-                                      const std::string& sha256) {
+  absl::StatusOr<Blob> Declared(const std::string& upload_id,
+                                const std::string& sha256) {
     QUANT_ASSIGN_OR_RETURN(const UploadRecord upload, Get(upload_id));
     for (const StoredFile& file : upload.files) {
-      if (file.sha256 == sha256) return file;
+      if (file.sha256 != sha256) continue;
+      return Blob{.incoming = JoinPath(BlobsOf(upload.tenant),
+                                       absl::StrCat("incoming/", sha256)),
+                  .finished = BlobPath(upload, sha256),
+                  .size_bytes = file.size_bytes};
     }
     return MakeError(
         absl::StatusCode::kNotFound, Reason::kBlobNotFound,
@@ -243,7 +283,7 @@ class LocalUploadStore final : public UploadStore {
     for (const StoredFile& file : upload.files) {
       const std::string target = JoinPath(temporary, file.path);
       QUANT_RETURN_IF_ERROR(MakeDirectories(ParentPath(target)));
-      if (::link(BlobPath(file.sha256).c_str(), target.c_str()) != 0) {
+      if (::link(BlobPath(upload, file.sha256).c_str(), target.c_str()) != 0) {
         return ErrnoError(errno, target);
       }
     }

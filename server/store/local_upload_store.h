@@ -2,6 +2,7 @@
 //
 //   blobs/<sha256>            complete, verified
 //   blobs/incoming/<sha256>   being received
+//   tenants/<name>/blobs/     the same for the blobs of a tenant
 //   uploads/<id>.json         the declaration
 //   uploads/<id>/             the files, as hard links, once complete
 #ifndef QUANT_SERVER_STORE_LOCAL_UPLOAD_STORE_H_

@@ -19,6 +19,7 @@ struct UploadRecord {
   std::vector<StoredFile> files;    // sorted by path
   std::vector<StoredFile> missing;  // one per digest that is not stored
   int64_t create_time = 0;
+  std::string tenant = {};  // who alone may use it
   bool complete() const { return missing.empty(); }
 };
 
@@ -29,6 +30,8 @@ class BlobWriter {
   virtual ~BlobWriter() = default;
   // Bytes stored so far; the next Append goes there.
   virtual int64_t committed_size() const = 0;
+  // Bytes that are still to come.
+  virtual int64_t missing_size() const = 0;
   // The blob is already complete: nothing to do.
   virtual bool complete() const = 0;
   // INVALID_ARGUMENT OFFSET_INVALID when it would exceed the declared size.
@@ -42,8 +45,11 @@ class UploadStore {
  public:
   virtual ~UploadStore() = default;
   // Validates paths and digests; INVALID_ARGUMENT INVALID_SPEC with the field.
-  virtual absl::StatusOr<UploadRecord> Create(
-      std::vector<StoredFile> files) = 0;
+  // Tenants share nothing: who knows a digest has not shown the bytes, and must
+  // not learn whether others have. `tenant`: a name safe as a directory's, or
+  // empty where nobody is asked who they are.
+  virtual absl::StatusOr<UploadRecord> Create(std::vector<StoredFile> files,
+                                              const std::string& tenant) = 0;
   virtual absl::StatusOr<UploadRecord> Get(const std::string& id) = 0;
   // ABORTED BLOB_BUSY when another writer holds the blob.
   virtual absl::StatusOr<std::unique_ptr<BlobWriter>> OpenBlob(
@@ -57,6 +63,8 @@ class UploadStore {
   // A directory that shows the complete upload as its files (hard links).
   // FAILED_PRECONDITION SOURCE_MISSING while something is missing.
   virtual absl::StatusOr<std::string> Directory(const std::string& id) = 0;
+  // Of the tenant's blobs, whole or not.
+  virtual absl::StatusOr<int64_t> TenantBytes(const std::string& tenant) = 0;
 };
 
 }  // namespace quant

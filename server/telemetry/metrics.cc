@@ -209,7 +209,10 @@ WorkerMetrics::WorkerMetrics(Registry& registry)
       busy_(GaugeFamily(registry, "quant_workers", "Worker slots by state")
                 .Add({{"state", "busy"}})),
       draining_(GaugeFamily(registry, "quant_workers", "Worker slots by state")
-                    .Add({{"state", "draining"}})) {}
+                    .Add({{"state", "draining"}})),
+      confined_(GaugeFamily(registry, "quant_worker_confined",
+                            "1 when the last worker process got all of its "
+                            "sandbox, 0 when the kernel lacks a part")) {}
 
 void WorkerMetrics::SetSlots(int idle, int busy, int draining) {
   idle_.Set(idle);

@@ -118,12 +118,15 @@ class WorkerMetrics {
   explicit WorkerMetrics(prometheus::Registry& registry);
   void SetCapacity(int slots) { capacity_.Set(slots); }
   void SetSlots(int idle, int busy, int draining);
+  // Whether the last worker process got all of its sandbox; not shown before.
+  void SetConfined(bool confined) { confined_.Add({}).Set(confined ? 1 : 0); }
 
  private:
   prometheus::Gauge& capacity_;
   prometheus::Gauge& idle_;
   prometheus::Gauge& busy_;
   prometheus::Gauge& draining_;
+  prometheus::Family<prometheus::Gauge>& confined_;
 };
 
 class StorageMetrics {

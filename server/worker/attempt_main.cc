@@ -4,7 +4,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -26,6 +25,7 @@
 #include "quant/worker/v1/attempt.pb.h"
 #include "server/worker/attempt_metrics.h"
 #include "server/worker/attempt_protocol.h"
+#include "server/worker/sandbox.h"
 
 namespace quant {
 namespace {
@@ -33,6 +33,9 @@ namespace {
 using worker::v1::AttemptEvent;
 using worker::v1::AttemptRequest;
 using worker::v1::AttemptResult;
+
+// No file is longer than the whole plan; journals are outside of it.
+constexpr int64_t kFileSizeMarginBytes = 64 << 20;
 
 std::atomic<bool> terminated{false};
 void OnTerminate(int) { terminated = true; }
@@ -44,8 +47,6 @@ void BeModest() {
   sched_param param{};
   (void)::sched_setscheduler(0, SCHED_BATCH, &param);
   (void)::nice(10);
-  const rlimit no_core{0, 0};
-  ::setrlimit(RLIMIT_CORE, &no_core);
   if (const auto file = File::OpenWrite("/proc/self/oom_score_adj");
       file.ok()) {
     (void)file->Append("500");
@@ -127,6 +128,7 @@ class Attempt {
     ThreadPool pool(request.threads());
     plan_request.pool = &pool;
     QUANT_ASSIGN_OR_RETURN(const Plan plan, MakePlan(*model, plan_request));
+    LimitFileSize(plan.disk_bound_bytes + kFileSizeMarginBytes);
     SendPlanned(plan.memory_bound_bytes);
     QUANT_RETURN_IF_ERROR(server_.WaitForGo());
     ExecuteOptions options{
@@ -146,6 +148,12 @@ class Attempt {
         ToAttemptResult(request.spec(), result, elapsed.count());
     Send(event);
     return absl::OkStatus();
+  }
+
+  void SendConfined(const std::string& missing) {
+    AttemptEvent event;
+    event.mutable_confined()->set_missing(missing);
+    Send(event);
   }
 
   void SendError(const absl::Status& status) {
@@ -229,7 +237,10 @@ int RunAttempt(int fd) {
   AttemptRequest request;
   const auto received = ReceiveMessage(fd, request);
   if (!received.ok() || !*received) return 1;
+  // While there is one thread, and nothing of the model was looked at.
+  const std::string missing = EnterSandbox(request.work_dir());
   Attempt attempt(fd);
+  attempt.SendConfined(missing);
   const absl::Status status = attempt.Run(request);
   if (!status.ok()) attempt.SendError(status);
   return status.ok() ? 0 : 1;

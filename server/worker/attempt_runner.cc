@@ -102,6 +102,9 @@ class Runner {
       case worker::v1::AttemptEvent::kError:
         end_.error = std::move(*event.mutable_error());
         break;
+      case worker::v1::AttemptEvent::kConfined:
+        end_.unconfined = event.confined().missing();
+        break;
       case worker::v1::AttemptEvent::kPlanned:
         AskForMemory(event.planned().memory_bound_bytes());
         break;

@@ -32,6 +32,8 @@ struct AttemptEnd {
   bool cancel_requested = false;  // by a caller
   bool drained = false;           // by the server
   bool journal_advanced = false;
+  // What its sandbox lacks; nothing when it did not come so far.
+  std::optional<std::string> unconfined;
   std::optional<worker::v1::AttemptResult> result;
   std::optional<google::rpc::Status> error;
   std::string exit_text;  // "killed by signal 9 (Killed)"

@@ -52,15 +52,16 @@ absl::Status GateError(const worker::v1::AttemptResult& result) {
                    absl::StrCat("gates failed: ", absl::StrJoin(failed, "; ")));
 }
 
-PublishRequest ToPublishRequest(const std::string& job_id,
+PublishRequest ToPublishRequest(const JobRecord& job,
                                 const worker::v1::OutputResult& output,
                                 bool gate_failed) {
-  PublishRequest request{.job_id = job_id,
+  PublishRequest request{.job_id = job.id,
                          .output = output.name(),
                          .directory = output.directory(),
                          .files = {},
                          .gate_failed = gate_failed,
-                         .hashed = {}};
+                         .hashed = {},
+                         .tenant = job.owner.tenant};
   for (const worker::v1::FileResult& file : output.files()) {
     request.files.push_back({file.path(), file.size_bytes(), file.sha256()});
     if (file.has_stamp()) request.hashed[file.path()] = StampOfResult(file);

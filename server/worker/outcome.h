@@ -19,7 +19,7 @@ const char* OutcomeName(Outcome outcome);
 // value found; OK when all passed.
 absl::Status GateError(const worker::v1::AttemptResult& result);
 
-PublishRequest ToPublishRequest(const std::string& job_id,
+PublishRequest ToPublishRequest(const JobRecord& job,
                                 const worker::v1::OutputResult& output,
                                 bool gate_failed);
 

@@ -182,12 +182,21 @@ absl::StatusOr<AttemptEnd> WorkerPool::RunAttempt(Slot& slot,
                          ChildProcess::Start(options_.executable));
   AttemptEnd end = RunInChild(jobs_, job, request, std::move(child),
                               options_.timing, memory_, slot.waker, draining_);
+  if (end.unconfined) ReportSandbox(job, *end.unconfined);
   if (end.result && !end.lease_lost) {
     QUANT_RETURN_IF_ERROR(
         WriteFileAtomically(JoinPath(request.work_dir(), kResultName),
                             end.result->SerializeAsString(), options_.sync));
   }
   return end;
+}
+
+void WorkerPool::ReportSandbox(const JobRecord& job,
+                               const std::string& missing) {
+  metrics_.workers.SetConfined(missing.empty());
+  if (missing.empty()) return;
+  Log(LogLevel::kWarning, "sandbox_incomplete",
+      {{"job", job.id}, {"msg", missing}});
 }
 
 std::optional<worker::v1::AttemptResult> WorkerPool::FinishedBefore(
@@ -260,7 +269,7 @@ FinishRequest WorkerPool::Succeed(const JobRecord& job, const v1::JobSpec& spec,
   }
   for (const worker::v1::OutputResult& output : result.outputs()) {
     const absl::StatusOr<ArtifactRecord> artifact =
-        artifacts_.Publish(ToPublishRequest(job.id, output, !gates.ok()));
+        artifacts_.Publish(ToPublishRequest(job, output, !gates.ok()));
     if (!artifact.ok()) {
       return Fail(job, artifact.status(), end.journal_advanced);
     }

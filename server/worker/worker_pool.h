@@ -62,6 +62,8 @@ class WorkerPool {
   void RunJob(Slot& slot, const JobRecord& job);
   absl::StatusOr<AttemptEnd> RunAttempt(Slot& slot, const JobRecord& job,
                                         v1::JobSpec& spec);
+  // Loudly, when a kernel can't confine what reads models of strangers.
+  void ReportSandbox(const JobRecord& job, const std::string& missing);
   // The result of an attempt that was finished but not published: a crash came
   // between. It is published as it is, without doing the work again.
   std::optional<worker::v1::AttemptResult> FinishedBefore(

@@ -151,17 +151,18 @@ TEST_P(ArtifactStoreTest, ListsNewestFirstInPages) {
   std::vector<std::string> paged;
   std::string before;
   for (int page = 0; page < 5; ++page) {
-    const auto records = store_->List("", before, 2);
+    const auto records = store_->List({.before_id = before, .limit = 2});
     ASSERT_TRUE(records.ok());
     for (const auto& record : *records) paged.push_back(record.id);
     if (!records->empty()) before = records->back().id;
   }
   EXPECT_EQ(paged, ids);
   EXPECT_THAT(ListIds(kJob), ElementsAre(ids[0], ids[2], ids[4], ids[6]));
-  const auto later = store_->List(kJob, ids[2], 1);
+  const auto later =
+      store_->List({.job_id = kJob, .before_id = ids[2], .limit = 1});
   ASSERT_EQ(later->size(), 1u);
   EXPECT_EQ(later->front().id, ids[4]);
-  EXPECT_THAT(*store_->List(kJob, "", 0), IsEmpty());
+  EXPECT_THAT(*store_->List({.job_id = kJob, .limit = 0}), IsEmpty());
 }
 
 TEST_P(ArtifactStoreTest, DeletedIsGoneButAnOpenReadGoesOn) {
@@ -291,7 +292,7 @@ TEST_P(ArtifactStoreTest, ManyThreadsPublishOneArtifact) {
       const auto made = store_->Publish(requests[t]);
       if (made.ok()) ids[t] = made->id;
       // Whatever is listed is whole.
-      const std::vector<ArtifactRecord> listed = *store_->List("", "", 100);
+      const std::vector<ArtifactRecord> listed = *store_->List({.limit = 100});
       for (const ArtifactRecord& record : listed) {
         torn = torn || !store_->Open(record.id, "a").ok();
       }

@@ -74,7 +74,7 @@ absl::StatusOr<std::string> ArtifactStoreTest::ReadAll(
 }
 
 std::vector<std::string> ArtifactStoreTest::ListIds(const std::string& job_id) {
-  const auto records = store_->List(job_id, "", 1000);
+  const auto records = store_->List({.job_id = job_id, .limit = 1000});
   EXPECT_TRUE(records.ok()) << records.status();
   std::vector<std::string> ids;
   for (const ArtifactRecord& record : *records) ids.push_back(record.id);

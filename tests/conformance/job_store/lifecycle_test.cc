@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/refusals.h"
 #include "tests/conformance/job_store/harness.h"
 
 namespace quant::testing {
@@ -244,6 +245,60 @@ TEST_P(Lifecycle, StopAnswersWhatWaitsAndRefusesTheRest) {
   EXPECT_EQ(queue_.Claim().status().code(), StatusCode::kUnavailable);
   EXPECT_EQ(store_->Get("x").status().code(), StatusCode::kUnavailable);
   EXPECT_EQ(store_->ExpireLeases().status().code(), StatusCode::kUnavailable);
+}
+
+// Per principal, and only what has not ended.
+TEST_P(Lifecycle, OpenJobsAreLimited) {
+  EnqueueRequest request = {.spec = "s",
+                            .request_id = "first",
+                            .request_digest = "d",
+                            .owner = {.tenant = "t", .principal = "p"},
+                            .max_open_jobs = 2};
+  const JobRecord first = *queue_.Enqueue(request);
+  request.request_id.clear();
+  ASSERT_TRUE(queue_.Enqueue(request).ok());
+  const auto refused = queue_.Enqueue(request);
+  EXPECT_REASON(refused, StatusCode::kResourceExhausted, kQuotaExceeded);
+  EXPECT_EQ(GetField(refused.status()), "principal:p");
+  // A repeat makes nothing new.
+  request.request_id = "first";
+  EXPECT_EQ(queue_.Enqueue(request)->id, first.id);
+  request.request_id.clear();
+  // Others are not affected.
+  EnqueueRequest other = request;
+  other.owner.principal = "q";
+  EXPECT_TRUE(queue_.Enqueue(other).ok());
+  // Running counts, ended does not.
+  const JobRecord running = *queue_.Claim();
+  EXPECT_REASON(queue_.Enqueue(request), StatusCode::kResourceExhausted,
+                kQuotaExceeded);
+  ASSERT_TRUE(queue_.End(running, Outcome::kSucceeded).ok());
+  EXPECT_TRUE(queue_.Enqueue(request).ok());
+  EXPECT_FALSE(queue_.Enqueue(request).ok());
+}
+
+// Instead of a new job; a repeat is answered all the same.
+TEST_P(Lifecycle, ARefusalIsForNewJobsOnly) {
+  EnqueueRequest request = {
+      .spec = "s", .request_id = "once", .request_digest = "d"};
+  const JobRecord job = *queue_.Enqueue(request);
+  request.refusal = absl::ResourceExhaustedError("full");
+  EXPECT_EQ(queue_.Enqueue(request)->id, job.id);
+  request.request_id = "twice";
+  EXPECT_EQ(queue_.Enqueue(request).status(), request.refusal);
+}
+
+TEST_P(Lifecycle, TenantsMayUseTheSameRequestId) {
+  EnqueueRequest request = {.spec = "s",
+                            .request_id = "build-1",
+                            .request_digest = "one",
+                            .owner = {.tenant = "a", .principal = "p"}};
+  const JobRecord one = *queue_.Enqueue(request);
+  request.owner.tenant = "b";
+  request.request_digest = "two";
+  const JobRecord two = *queue_.Enqueue(request);
+  EXPECT_NE(one.id, two.id);
+  EXPECT_EQ(queue_.Enqueue(request)->id, two.id);
 }
 
 }  // namespace

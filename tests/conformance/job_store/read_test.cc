@@ -42,6 +42,40 @@ TEST_P(Reading, PagesFromTheNewest) {
   EXPECT_TRUE(Ids({.limit = -1}).empty());
 }
 
+TEST_P(Reading, FiltersByTenant) {
+  std::vector<std::string> ids;
+  for (int i = 0; i < 12; ++i) {
+    ids.push_back(queue_
+                      .Enqueue({.spec = "s",
+                                .labels = {{"n", absl::StrCat(i % 2)}},
+                                .owner = {.tenant = i % 3 == 0 ? "a" : "b",
+                                          .principal = "p"}})
+                      ->id);
+  }
+  ASSERT_TRUE(queue_.Cancel(ids[3]).ok());
+  ASSERT_TRUE(queue_.Cancel(ids[4]).ok());
+  ASSERT_EQ(queue_.Claim()->id, ids[0]);
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(Ids({.tenant = "a"}), (Names{ids[9], ids[6], ids[3], ids[0]}));
+  EXPECT_EQ(Ids({.limit = 2, .before_id = ids[9], .tenant = "a"}),
+            (Names{ids[6], ids[3]}));
+  EXPECT_EQ(Ids({.states = {JobState::kCancelled}, .tenant = "a"}),
+            (Names{ids[3]}));
+  EXPECT_EQ(Ids({.states = {JobState::kRunning}, .tenant = "a"}),
+            (Names{ids[0]}));
+  EXPECT_TRUE(Ids({.states = {JobState::kRunning}, .tenant = "b"}).empty());
+  EXPECT_EQ(Ids({.labels = {{"n", "1"}}, .tenant = "a"}),
+            (Names{ids[9], ids[3]}));
+  EXPECT_EQ(Ids({.states = {JobState::kQueued, JobState::kRunning},
+                 .labels = {{"n", "0"}},
+                 .tenant = "a"}),
+            (Names{ids[6], ids[0]}));
+  EXPECT_TRUE(Ids({.tenant = ""}).empty());
+  EXPECT_EQ(Ids({.limit = 100}).size(), 12u);
+  const JobRecord job = *store_->Get(ids[3]);
+  EXPECT_EQ(job.owner, (JobOwner{.tenant = "a", .principal = "p"}));
+}
+
 TEST_P(Reading, FiltersByStateAndLabels) {
   std::vector<JobRecord> jobs;
   for (int i = 0; i < 12; ++i) {

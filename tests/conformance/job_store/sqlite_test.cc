@@ -59,6 +59,7 @@ void ExpectSameJob(const JobRecord& a, const JobRecord& b) {
   EXPECT_EQ(a.id, b.id);
   EXPECT_EQ(a.spec, b.spec);
   EXPECT_EQ(a.labels, b.labels);
+  EXPECT_EQ(a.owner, b.owner);
   EXPECT_EQ(a.state, b.state);
   EXPECT_EQ(a.state_reason, b.state_reason);
   EXPECT_EQ(a.attempt, b.attempt);
@@ -84,7 +85,8 @@ TEST_F(SqliteStore, ReopenKeepsEverything) {
   Open();
   for (int i = 0; i < 7; ++i) {
     EnqueueRequest request{.spec = absl::StrCat("spec", i),
-                           .labels = {{"n", absl::StrCat(i)}}};
+                           .labels = {{"n", absl::StrCat(i)}},
+                           .owner = {absl::StrCat("t", i), "p"}};
     request.request_id = absl::StrCat("request", i);
     ASSERT_TRUE(queue_.Enqueue(request).ok());
     clock_.Advance(kSecond);
@@ -231,6 +233,27 @@ TEST_F(SqliteStore, ANewerSchemaIsRefused) {
   ExecuteSql("UPDATE schema_version SET version = version - 1");
   Open();
   EXPECT_TRUE(store_->Get(id).ok());
+}
+
+// What the first release wrote, brought to the schema of today.
+TEST_F(SqliteStore, AnOlderSchemaIsMigrated) {
+  Open();
+  const std::string id =
+      queue_.Enqueue({.spec = "spec", .labels = {{"k", "v"}}})->id;
+  store_.reset();
+  ExecuteSql(
+      "DROP INDEX job_by_tenant; ALTER TABLE job_spec DROP COLUMN tenant; "
+      "ALTER TABLE job_spec DROP COLUMN principal; "
+      "UPDATE schema_version SET version = 1");
+  Open();
+  const JobRecord job = *store_->Get(id);
+  EXPECT_EQ(job.spec, "spec");
+  EXPECT_EQ(job.labels.at("k"), "v");
+  EXPECT_EQ(job.owner, JobOwner());
+  ASSERT_TRUE(queue_.Enqueue({.spec = "new", .owner = {.tenant = "t"}}).ok());
+  Reopen();
+  EXPECT_EQ(store_->List({.limit = 10})->size(), 2u);
+  EXPECT_EQ(store_->List({.limit = 10, .tenant = "t"})->size(), 1u);
 }
 
 TEST_F(SqliteStore, AForeignDatabaseIsRefusedUntouched) {

@@ -76,9 +76,10 @@ void ApiTest::Start() {
   io_ = std::make_unique<Executor>("io", 4, 1000);
   compute_ = std::make_unique<Executor>("compute", 2, 100);
   streams_ = std::make_unique<Streams>(clock, max_streams_, 10'000);
+  limiter_ = std::make_unique<Limiter>(limits_, clock);
   env_.reset(new ApiEnv{*jobs_, *artifacts_, *uploads_, *planner_, *io_,
                         *compute_, *streams_, metrics_, clock, options_,
-                        authenticator_.get()});
+                        authenticator_.get(), limiter_.get()});
   server_ = *ApiServer::Start({.listen = "127.0.0.1:0", .tls = {}}, *env_);
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);

@@ -88,6 +88,8 @@ class ApiTest : public testing::Test {
   std::unique_ptr<Streams> streams_;
   std::unique_ptr<ApiEnv> env_;
   std::unique_ptr<Authenticator> authenticator_;  // null: no credentials
+  Limits limits_;                                 // may be changed before Start
+  std::unique_ptr<Limiter> limiter_;
   std::unique_ptr<ApiServer> server_;
 
   std::shared_ptr<grpc::Channel> channel_;

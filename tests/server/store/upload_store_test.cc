@@ -46,7 +46,7 @@ class UploadStoreTest : public testing::Test {
   }
 
   UploadRecord Create(std::vector<StoredFile> files) {
-    auto upload = store_->Create(std::move(files));
+    auto upload = store_->Create(std::move(files), "");
     EXPECT_TRUE(upload.ok()) << upload.status();
     return upload.ok() ? *upload : UploadRecord();
   }
@@ -113,7 +113,7 @@ TEST_F(UploadStoreTest, TheSameDeclarationIsTheSameUpload) {
 TEST_F(UploadStoreTest, HostileDeclarationsAreRefusedByField) {
   const StoredFile good = Declare("good", "x");
   const auto refuse = [&](StoredFile bad, const std::string& field) {
-    const absl::Status status = store_->Create({good, bad}).status();
+    const absl::Status status = store_->Create({good, bad}, "").status();
     ExpectError(status, absl::StatusCode::kInvalidArgument,
                 Reason::kInvalidSpec);
     EXPECT_EQ(GetField(status), "files[1]." + field) << status;
@@ -139,9 +139,10 @@ TEST_F(UploadStoreTest, HostileDeclarationsAreRefusedByField) {
   StoredFile other_size = Declare("x", "x");
   other_size.size_bytes = 2;
   refuse(other_size, "size_bytes");
-  EXPECT_FALSE(store_->Create({}).ok());
-  EXPECT_FALSE(store_->Create({Declare("a", "1"), Declare("a/b", "2")}).ok());
-  EXPECT_FALSE(store_->Create(std::vector<StoredFile>(10'001, good)).ok());
+  EXPECT_FALSE(store_->Create({}, "").ok());
+  EXPECT_FALSE(
+      store_->Create({Declare("a", "1"), Declare("a/b", "2")}, "").ok());
+  EXPECT_FALSE(store_->Create(std::vector<StoredFile>(10'001, good), "").ok());
   EXPECT_TRUE(fs::is_empty(root_.File("uploads")));
 }
 
@@ -150,7 +151,7 @@ TEST_F(UploadStoreTest, WhatDoesNotFitOnTheDiskIsRefusedEarly) {
   huge.size_bytes = INT64_MAX;
   StoredFile also = Declare("also", "y");
   also.size_bytes = INT64_MAX;
-  ExpectError(store_->Create({huge, also}).status(),
+  ExpectError(store_->Create({huge, also}, "").status(),
               absl::StatusCode::kResourceExhausted, Reason::kStorageFull);
   EXPECT_TRUE(fs::is_empty(root_.File("uploads")));
 }

@@ -261,7 +261,7 @@ std::map<std::string, Tree> WorkerTest::Direct(const v1::JobSpec& spec) {
 
 std::map<std::string, Tree> WorkerTest::Published(const std::string& id) {
   std::map<std::string, Tree> outputs;
-  const auto records = artifacts_->List(id, "", 100);
+  const auto records = artifacts_->List({.job_id = id, .limit = 100});
   EXPECT_TRUE(records.ok()) << records.status();
   for (const ArtifactRecord& record : *records) {
     Tree& tree = outputs[record.output];
