@@ -324,5 +324,37 @@ TEST_P(ArtifactStoreTest, SweepsWhilePublishingLoseNothing) {
   for (const std::string& id : made) EXPECT_EQ(*ReadAll(id, "a"), "x");
 }
 
+TEST_P(ArtifactStoreTest, BelongToTenants) {
+  const auto publish = [&](const std::string& output,
+                           const std::string& tenant) {
+    PublishRequest request = Output(kJob, output, {{"a", "12345"}});
+    request.tenant = tenant;
+    return *store_->Publish(std::move(request));
+  };
+  const ArtifactRecord one = publish("one", "a");
+  const ArtifactRecord two = publish("two", "b");
+  const auto listed = [&](const std::string& job, const std::string& tenant) {
+    std::vector<std::string> ids;
+    for (const ArtifactRecord& record :
+         *store_->List({.job_id = job, .tenant = tenant})) {
+      ids.push_back(record.id);
+    }
+    return ids;
+  };
+  for (int restart = 0; restart < 2; ++restart) {
+    for (const std::string& job : {std::string(), std::string(kJob)}) {
+      EXPECT_THAT(listed(job, "a"), ElementsAre(one.id));
+      EXPECT_THAT(listed(job, "b"), ElementsAre(two.id));
+      EXPECT_THAT(listed(job, ""), IsEmpty());
+    }
+    EXPECT_EQ(store_->Get(one.id)->tenant, "a");
+    EXPECT_EQ(*store_->TenantBytes("a"), 5);
+    EXPECT_EQ(*store_->TenantBytes("c"), 0);
+    Reopen();
+  }
+  ASSERT_TRUE(store_->Delete(one.id).ok());
+  EXPECT_EQ(*store_->TenantBytes("a"), 0);
+}
+
 }  // namespace
 }  // namespace quant::testing

@@ -314,5 +314,28 @@ TEST_F(UploadStoreTest, ADamagedDeclarationIsNotAnUploadAndCanBeMadeAgain) {
   EXPECT_TRUE(store_->Get(upload.id).ok());
 }
 
+// Knowing a digest is not having the bytes.
+TEST_F(UploadStoreTest, TenantsShareNothing) {
+  const std::vector<StoredFile> files = {Declare("model.safetensors", "12345")};
+  const UploadRecord ours = *store_->Create(files, "a");
+  Send(ours, "12345");
+  EXPECT_TRUE(store_->Get(ours.id)->complete());
+  for (const char* other : {"b", ""}) {
+    const UploadRecord theirs = *store_->Create(files, other);
+    EXPECT_NE(theirs.id, ours.id);
+    EXPECT_FALSE(theirs.complete()) << other;
+    EXPECT_EQ(*store_->TenantBytes(other), 0) << other;
+    // Nor do they wait for each other's writers.
+    EXPECT_NE(OpenBlob(theirs, "12345"), nullptr);
+  }
+  EXPECT_TRUE(store_->Create(files, "a")->complete());
+  Reopen();
+  EXPECT_EQ(store_->Get(ours.id)->tenant, "a");
+  EXPECT_EQ(*store_->TenantBytes("a"), 5);
+  EXPECT_EQ(*ReadFile(*store_->Directory(ours.id) + "/model.safetensors", 100),
+            "12345");
+  EXPECT_FALSE(store_->Create(files, "../x").ok());
+}
+
 }  // namespace
 }  // namespace quant
