@@ -334,11 +334,9 @@ TEST_P(ArtifactStoreTest, BelongToTenants) {
   const ArtifactRecord one = publish("one", "a");
   const ArtifactRecord two = publish("two", "b");
   const auto listed = [&](const std::string& job, const std::string& tenant) {
+    const auto records = store_->List({.job_id = job, .tenant = tenant});
     std::vector<std::string> ids;
-    for (const ArtifactRecord& record :
-         *store_->List({.job_id = job, .tenant = tenant})) {
-      ids.push_back(record.id);
-    }
+    for (const ArtifactRecord& record : *records) ids.push_back(record.id);
     return ids;
   };
   for (int restart = 0; restart < 2; ++restart) {

@@ -117,7 +117,7 @@ TEST_F(SqliteStore, ReopenKeepsEverything) {
   EXPECT_EQ(queue_.AllEvents(job.id).size(), events.size());
   EXPECT_EQ(store_->Stats().jobs, stats.jobs);
   EXPECT_EQ(*store_->QueuePosition(before[0].id), position);
-  EnqueueRequest repeat{.spec = "spec0"};
+  EnqueueRequest repeat{.spec = "spec0", .owner = {"t0", "p"}};
   repeat.request_id = "request0";
   EXPECT_EQ(queue_.Enqueue(repeat)->id, job.id);
   // The former lease still holds, until it is released.
