@@ -11,8 +11,9 @@ import unittest
 import yaml
 
 from settings import DEPLOY
-from harness import (FAILED, GATE, INTERRUPTED, LIMIT_SECONDS, MODEL, OK,
-                     QUANTCTL, TIMED_OUT, UNAVAILABLE, USAGE, ServerCase, wait_for)
+from harness import (DENIED, FAILED, GATE, INTERRUPTED, LIMIT_SECONDS, MODEL, OK,
+                     QUANTCTL, QUANTD, TIMED_OUT, UNAVAILABLE, USAGE, ServerCase,
+                     wait_for)
 from tls_test import Authority
 
 ACTION = yaml.safe_load((DEPLOY / "github-action/action.yml").read_text())
@@ -183,6 +184,37 @@ class Stuck(GithubCase):
             if line[:2] == ["quantctl", word]:
                 return True
         return False
+
+
+class Tokens(GithubCase):
+    """A server that asks who calls."""
+
+    def start_server(self, *flags):
+        self.ours = Authority(self.dir / "ours")
+        server = self.ours.issue("server")
+        auth = self.dir / "auth"
+        for role in ("viewer", "submitter"):
+            line = subprocess.run(
+                [QUANTD, "token", "--name", role, "--role", role, "--tenant",
+                 "team", "--output", self.dir / role], check=True, text=True,
+                capture_output=True).stdout
+            with auth.open("a") as lines:
+                lines.write(line)
+        super().start_server(
+            "--tls-cert", server / "cert.pem", "--tls-key", server / "key.pem",
+            "--auth-file", auth)
+
+    def test_the_token_decides(self):
+        given = {"model": MODEL, "scheme": "W4A16",
+                 "tls_ca": self.ours.cert.read_text()}
+        self.action(DENIED, **given)
+        self.action(DENIED, token="no-token", **given)
+        token = (self.dir / "viewer").read_text().strip()
+        self.action(DENIED, token=token, **given)
+        token = (self.dir / "submitter").read_text().strip()
+        out, err = self.action(OK, token=token, **given)
+        self.assertNotIn(token, out + err + self.summary.read_text())
+        self.verified()
 
 
 class Gitlab(CiCase):

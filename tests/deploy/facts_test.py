@@ -16,7 +16,8 @@ BASE = DEPLOY / "kubernetes" / "base"
 CHART = DEPLOY / "helm" / "quantd"
 # What the chart sets by itself.
 OWN_SETTINGS = {"listen", "http-listen", "data-dir", "model-root", "insecure",
-                "drain-timeout", "tls-cert", "tls-key", "tls-client-ca"}
+                "drain-timeout", "tls-cert", "tls-key", "tls-client-ca",
+                "auth-file"}
 
 
 def read(path):
@@ -34,7 +35,7 @@ class Facts(unittest.TestCase):
         self.assertLessEqual(OWN_SETTINGS, known)
         self.assertEqual(offered, known - OWN_SETTINGS)
         variables = {f"QUANT_{name.upper().replace('-', '_')}" for name in known}
-        variables |= {"QUANT_CONFIG", "QUANT_SERVER", "QUANT_TLS_CA"}
+        variables |= {"QUANT_CONFIG", "QUANT_SERVER", "QUANT_TLS_CA", "QUANT_TOKEN"}
         for path in [*DEPLOY.rglob("*"), ROOT / "Dockerfile"]:
             if path.is_file():
                 used = re.findall(r"\bQUANT_[A-Z_]+", path.read_text())

@@ -23,7 +23,7 @@ KUBERNETES_VERSION = "1.26"
 ALL_KINDS = {"StatefulSet", "Service", "ServiceAccount", "ConfigMap",
              "NetworkPolicy", "PodDisruptionBudget"}
 PLACES = ("listen", "http-listen", "data-dir", "model-root", "tls-cert",
-          "tls-key", "tls-client-ca")
+          "tls-key", "tls-client-ca", "auth-file")
 
 
 def run(*command):
@@ -141,6 +141,9 @@ class Chart(KubernetesCase):
                 ("service.grpcPort=65536", "grpcPort"),
                 ("service.type=ExternalName", "service.type"),
                 ("networkPolicy.grpcFrom={}", "grpcFrom"),
+                ("auth.existingSecret=a", "needs tls.existingSecret"),
+                ("tls.existingSecret=a,tls.clientCertificates=false",
+                 "needs auth.existingSecret"),
                 ("resources.limits.memory=null", "memory")):
             with self.subTest(value=value):
                 done = template("--set", value)

@@ -107,9 +107,13 @@ def check_server(case, server, config_maps):
     has_tls = "tls" in where
     case.assertEqual("tls-cert" in config, has_tls)
     case.assertEqual(config.get("insecure") in (True, "true"), not has_tls)
-    for key in ("tls-cert", "tls-key", "tls-client-ca"):
-        if has_tls:
-            case.assertTrue(config[key].startswith(where["tls"] + "/"))
+    for key in {"tls-cert", "tls-key", "tls-client-ca"} & set(config):
+        case.assertTrue(config[key].startswith(where["tls"] + "/"))
+    # Encrypted, but open to everybody, is nothing that we offer.
+    case.assertEqual(bool({"tls-client-ca", "auth-file"} & set(config)), has_tls)
+    case.assertEqual("auth-file" in config, "auth" in where)
+    if "auth" in where:
+        case.assertEqual(config["auth-file"], where["auth"] + "/auth")
     case.assertEqual(config.get("model-root"), where.get("models"))
     return text
 
