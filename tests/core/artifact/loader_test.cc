@@ -125,6 +125,7 @@ std::vector<Case> PublishedOfOthers() {
       {"transformers", ct, With("W4A16_ASYM"), kNo, "5.23.0"},
       {"transformers", ct, With("FP8_BLOCK"), kYes},
       {"transformers", "gptq", With("W3A16"), kYes},
+      {"transformers", "gptq", With("W4A16_ASYM"), kNo, "gptq_v2 is taken"},
       {"transformers", "gptq", With("W4A16", 48), kNo, "groups of 16 to 1024"},
       {"transformers", "gptq_v2", With("W4A16_ASYM"), kYes},
       {"transformers", "awq", With("W4A16_ASYM"), kYes},
