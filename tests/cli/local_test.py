@@ -55,7 +55,7 @@ class Usage(Case):
             (["plan", MODEL, "--scheme", "W4A16", "--method", "gptq"],
              "--calibration"),
             (["plan", MODEL, "--scheme", "W4A16", "--calibration", TOKENS],
-             '"gptq" does'),
+             'method "gptq"'),
             (["plan", MODEL, "--scheme", "W4A16", "--method", "gptq",
               "--calibration", TOKENS, "--sequence-length", "257"],
              "takes 2 to 256"),
