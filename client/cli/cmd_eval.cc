@@ -1,6 +1,4 @@
 #include <iostream>
-#include <optional>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -10,42 +8,14 @@
 #include "client/cli/local_work.h"
 #include "client/cli/output.h"
 #include "client/cli/progress.h"
-#include "core/artifact/input_roundings.h"
-#include "core/base/error.h"
 #include "core/base/status_macros.h"
 #include "core/base/thread_pool.h"
 #include "core/evaluate/evaluate.h"
-#include "core/pipeline/value_model.h"
+#include "core/pipeline/value_network.h"
 #include "quant/v1/evaluation.pb.h"
 
 namespace quant::cli {
 namespace {
-
-// A model and its network, which reads from it.
-struct OpenedNetwork {
-  std::optional<ValueModel> model;  // whatever it is stored as
-  std::unique_ptr<Network> network;
-
-  static absl::StatusOr<OpenedNetwork> Open(const std::string& path,
-                                            bool weights_only) {
-    OpenedNetwork opened;
-    QUANT_ASSIGN_OR_RETURN(opened.model, ValueModel::Open(path));
-    InputRoundings roundings;
-    if (opened.model->is_gguf()) {
-      QUANT_RETURN_IF_ERROR(opened.model->ShowAsCheckpoint());
-    } else if (!weights_only) {
-      auto found = ReadInputRoundings(opened.model->stored());
-      if (!found.ok()) return Annotate(found.status(), path);
-      roundings = *std::move(found);
-    }
-    auto network = Network::Open(opened.model->values(), std::move(roundings));
-    if (!network.ok()) {
-      return Annotate(network.status(), path);
-    }
-    opened.network = *std::move(network);
-    return opened;
-  }
-};
 
 v1::ModelEvaluation ToProto(const Evaluation& result) {
   v1::ModelEvaluation out;
@@ -58,6 +28,7 @@ v1::ModelEvaluation ToProto(const Evaluation& result) {
     out.set_reference_nll(*result.reference_nll);
     out.set_reference_perplexity(*result.reference_perplexity);
     out.set_perplexity_ratio(result.perplexity / *result.reference_perplexity);
+    out.set_perplexity_delta(result.perplexity - *result.reference_perplexity);
   }
   if (result.divergence) {
     out.set_kl_mean(result.divergence->mean);
@@ -97,15 +68,15 @@ class Eval : public Command {
   }
 
   absl::StatusOr<int> Run() override {
-    QUANT_ASSIGN_OR_RETURN(const OpenedNetwork model,
-                           OpenedNetwork::Open(model_, weights_only_));
+    QUANT_ASSIGN_OR_RETURN(const ValueNetwork model,
+                           ValueNetwork::Open(model_, weights_only_));
     const int64_t length =
         length_ > 0 ? length_ : DefaultSequenceLength(model.network->config());
     QUANT_ASSIGN_OR_RETURN(const Dataset data, Load(model, length));
-    OpenedNetwork reference;
+    ValueNetwork reference;
     if (!reference_.empty()) {
       QUANT_ASSIGN_OR_RETURN(reference,
-                             OpenedNetwork::Open(reference_, weights_only_));
+                             ValueNetwork::Open(reference_, weights_only_));
     }
     InterruptScope interrupt;
     ThreadPool pool(threads_.Get());
@@ -127,7 +98,7 @@ class Eval : public Command {
   }
 
  private:
-  absl::StatusOr<Dataset> Load(const OpenedNetwork& model,
+  absl::StatusOr<Dataset> Load(const ValueNetwork& model,
                                int64_t length) const {
     DatasetOptions options;
     options.sequence_length = length;

@@ -72,6 +72,21 @@ std::string GateText(const v1::GateResult& result) {
                          result.passed() ? "passed" : "FAILED");
 }
 
+std::string StepText(const v1::EscalationStep& step) {
+  std::string text = absl::StrCat("escalated ", step.output(), ":");
+  for (const v1::GateResult& gate : step.gates()) {
+    if (gate.passed()) continue;
+    absl::StrAppendFormat(&text, " %s was %.6g;", GateToString(gate.gate()),
+                          gate.value());
+  }
+  absl::StrAppend(&text, " raised");
+  for (const auto& tensor : step.tensors()) {
+    absl::StrAppend(&text, " ", tensor.name(), " to ",
+                    tensor.to().empty() ? "the source's" : tensor.to());
+  }
+  return text;
+}
+
 std::string TimeText(const google::protobuf::Timestamp& time) {
   if (time.seconds() == 0) return "-";
   return absl::FormatTime("%Y-%m-%d %H:%M:%S",
@@ -102,6 +117,9 @@ void PrintJob(const v1::Job& job, OutputFormat format) {
   AddMap("label", job.labels(), facts);
   for (const std::string& name : job.artifacts()) {
     facts.emplace_back("artifact", name);
+  }
+  for (const v1::EscalationStep& step : job.escalation()) {
+    facts.emplace_back("step", StepText(step));
   }
   for (const v1::GateResult& gate : job.gates()) {
     facts.emplace_back("gate", GateText(gate));

@@ -18,6 +18,8 @@ std::string SchemesOf(const v1::JobSpec& spec);
 std::string StateText(const v1::Job& job);
 // "min_sqnr_db >= 18: 21.3, passed".
 std::string GateText(const v1::GateResult& result);
+// "W4A16: kl_mean <= 0.01: 0.02; raised 3 tensors"
+std::string StepText(const v1::EscalationStep& step);
 // Local time, "2024-05-01 12:00:00"; "-" for none.
 std::string TimeText(const google::protobuf::Timestamp& time);
 

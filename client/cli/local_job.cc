@@ -16,6 +16,7 @@
 #include "core/base/thread_pool.h"
 #include "core/pipeline/execute.h"
 #include "core/pipeline/publish.h"
+#include "core/pipeline/run.h"
 #include "core/recipe/recipe.h"
 
 namespace quant::cli {
@@ -96,7 +97,7 @@ absl::StatusOr<ExecuteResult> LocalJob::Work(const LocalPlan& local,
         absl::StrCat(FormatBytes(update.bytes_done), " of ",
                      FormatBytes(update.bytes_total), "  ", update.tensor));
   };
-  return Execute(*local.model, local.plan, options);
+  return RunPlanned(*local.model, local.request, local.plan, options);
 }
 
 // An exit code of its own: the command line was right, the work failed.
@@ -149,6 +150,9 @@ v1::Job LocalJob::ToJob(const ExecuteResult& result) const {
     }
     *job.add_gates() = std::move(gate);
   }
+  for (v1::EscalationStep& step : EscalationOf(result)) {
+    *job.add_escalation() = std::move(step);
+  }
   auto& metrics = *job.mutable_metrics();
   for (const ExecutedOutput& output : result.outputs) {
     for (const auto& [name, value] : output.metrics) {
@@ -172,6 +176,9 @@ void LocalJob::Print(const v1::Job& job, const ExecuteResult& result) const {
   if (format_ != OutputFormat::kTable) return PrintMessage(job, format_);
   for (size_t i = 0; i < result.outputs.size(); ++i) {
     PrintOutput(job.artifacts(static_cast<int>(i)), result.outputs[i]);
+  }
+  for (const v1::EscalationStep& step : job.escalation()) {
+    std::cout << Printable(StepText(step)) << "\n";
   }
   for (const v1::GateResult& gate : job.gates()) {
     std::cout << "gate " << Printable(GateText(gate)) << "\n";

@@ -37,9 +37,15 @@ absl::StatusOr<LocalPlan> PlanHere(const std::string& model,
     QUANT_RETURN_IF_ERROR(LoadCalibration(
         *out.model, CalibrationOf(spec, files.calibration), request));
   }
+  if (!files.evaluation.empty()) {
+    QUANT_RETURN_IF_ERROR(LoadEvaluation(
+        *out.model, EvaluationOf(spec, files.evaluation), request));
+  }
   ThreadPool pool(NeedsPool(request) ? threads : 1);
   request.pool = &pool;
   QUANT_ASSIGN_OR_RETURN(out.plan, MakePlan(*out.model, request));
+  request.pool = nullptr;
+  out.request = std::move(request);
   return out;
 }
 

@@ -26,6 +26,7 @@ class ThreadFlag {
 
 struct LocalPlan {
   std::unique_ptr<ModelReader> model;
+  PlanRequest request;  // its pool is gone
   Plan plan;
 };
 

@@ -64,6 +64,7 @@ void RecipeFlags::Add(CLI::App& app) {
                  "How long to search for scales of GGUF types: default or fast "
                  "[default]");
   AddCalibrationFlags(app);
+  AddEvaluationFlags(app);
   app.add_option("--imatrix", files_.imatrix,
                  "How much inputs matter, for GGUF types: an importance matrix "
                  "of llama.cpp (submit: a local file, or server:PATH)");
@@ -97,8 +98,6 @@ void RecipeFlags::Add(CLI::App& app) {
       "What to do with NaN and Inf in the source: error or zero [error]");
   app.add_flag("--source-digest", source_digest_,
                "Record the SHA-256 of the source's files in the manifest");
-  repeatable("--gate", gates_,
-             "Condition on the result, e.g. 'min_sqnr_db>=18'; repeatable");
 }
 
 void RecipeFlags::AddCalibrationFlags(CLI::App& app) {
@@ -130,6 +129,33 @@ void RecipeFlags::AddCalibrationFlags(CLI::App& app) {
       ->check(CLI::PositiveNumber);
 }
 
+void RecipeFlags::AddEvaluationFlags(CLI::App& app) {
+  app.add_option("--evaluate,--evaluation", files_.evaluation,
+                 "Compare the result with the source on this text, as --"
+                 "calibration takes it: perplexity, KL divergence, and gates "
+                 "on them (submit: a local file, or server:PATH)");
+  app.add_option("--gate", gates_,
+                 "Condition on the result, e.g. 'min_sqnr_db>=18', or with "
+                 "--evaluate 'perplexity_ratio<=1.03'; repeatable")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  AddChoice<v1::JobSpec::OnGateFailure>(
+      app, "--on-gate-failure", on_gate_failure_,
+      {{"fail", v1::JobSpec::FAIL}, {"escalate", v1::JobSpec::ESCALATE}},
+      "What to do when a gate fails: fail, or escalate: the worst weights get "
+      "the next scheme up, within --target-size, until the gates pass or "
+      "nothing is left [fail]");
+  app.add_flag("--report", report_,
+               "Put report.json and report.html into the result; always so "
+               "with --evaluate");
+  app.add_option("--evaluation-sequences", evaluation_sequences_,
+                 "How many sequences of it, from the first on [all]")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--evaluation-length", evaluation_length_,
+                 "Tokens of each [the model's context, at most 2048]")
+      ->check(CLI::PositiveNumber);
+}
+
 absl::StatusOr<v1::JobSpec> RecipeFlags::Build() const {
   QUANT_ASSIGN_OR_RETURN(v1::JobSpec spec, FromFile());
   QUANT_RETURN_IF_ERROR(ApplySchemes(spec));
@@ -139,13 +165,25 @@ absl::StatusOr<v1::JobSpec> RecipeFlags::Build() const {
   for (const std::string& text : gates_) {
     QUANT_ASSIGN_OR_RETURN(*spec.add_gates(), ParseGate(text));
   }
+  spec.set_report(report_);
+  if (on_gate_failure_) spec.set_on_gate_failure(*on_gate_failure_);
+  QUANT_RETURN_IF_ERROR(SetTexts(spec));
+  return spec;
+}
+
+absl::Status RecipeFlags::SetTexts(v1::JobSpec& spec) const {
+  QUANT_ASSIGN_OR_RETURN(const v1::Bos bos, bos_.Proto());
   if (!files_.calibration.empty()) {
     spec.mutable_calibration()->set_sequences(calibration_sequences_);
     spec.mutable_calibration()->set_sequence_length(sequence_length_);
-    QUANT_ASSIGN_OR_RETURN(const v1::Bos bos, bos_.Proto());
     spec.mutable_calibration()->set_bos(bos);
   }
-  return spec;
+  if (!files_.evaluation.empty()) {
+    spec.mutable_evaluation()->set_sequences(evaluation_sequences_);
+    spec.mutable_evaluation()->set_sequence_length(evaluation_length_);
+    spec.mutable_evaluation()->set_bos(bos);
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<v1::JobSpec> RecipeFlags::FromFile() const {

@@ -13,10 +13,11 @@
 
 namespace quant::cli {
 
-// Arguments of --imatrix and --calibration.
+// Arguments of --imatrix, --calibration and --evaluate.
 struct RecipeFiles {
   std::string imatrix;
   std::string calibration;
+  std::string evaluation;
 };
 
 class RecipeFlags {
@@ -40,6 +41,8 @@ class RecipeFlags {
   void SetCalibrated(v1::Recipe& recipe) const;
   absl::Status AddRules(v1::Recipe& recipe) const;
   void AddCalibrationFlags(CLI::App& app);
+  void AddEvaluationFlags(CLI::App& app);
+  absl::Status SetTexts(v1::JobSpec& spec) const;
 
   std::string recipe_file_;
   std::vector<std::string> schemes_;
@@ -56,6 +59,10 @@ class RecipeFlags {
   int64_t calibration_sequences_ = 0;
   int64_t sequence_length_ = 0;
   BosFlag bos_;
+  bool report_ = false;
+  std::optional<v1::JobSpec::OnGateFailure> on_gate_failure_;
+  int64_t evaluation_sequences_ = 0;
+  int64_t evaluation_length_ = 0;
   bool act_order_ = false;
   bool static_groups_ = false;
   bool true_sequential_ = false;

@@ -76,6 +76,10 @@ absl::Status ResolveFiles(Client& client, const RecipeFiles& files,
     QUANT_ASSIGN_OR_RETURN(*spec.mutable_calibration()->mutable_source(),
                            Resolve(client, files.calibration, UploadFile));
   }
+  if (!files.evaluation.empty()) {
+    QUANT_ASSIGN_OR_RETURN(*spec.mutable_evaluation()->mutable_source(),
+                           Resolve(client, files.evaluation, UploadFile));
+  }
   return absl::OkStatus();
 }
 

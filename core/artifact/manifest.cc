@@ -1,5 +1,6 @@
 #include "core/artifact/manifest.h"
 
+#include <limits>
 #include <set>
 
 #include "absl/strings/str_cat.h"
@@ -45,6 +46,37 @@ OrderedJson SourcesJson(const std::vector<ManifestSource>& sources) {
     if (!source.dataset.use.empty()) {
       item["dataset"] = DatasetJson(source.dataset);
     }
+    list.push_back(std::move(item));
+  }
+  return list;
+}
+
+OrderedJson GatesJson(const std::vector<ManifestGate>& gates) {
+  OrderedJson list = OrderedJson::array();
+  for (const ManifestGate& gate : gates) {
+    OrderedJson item;
+    item["gate"] = gate.gate;
+    item["value"] = gate.value;
+    item["passed"] = gate.passed;
+    list.push_back(std::move(item));
+  }
+  return list;
+}
+
+OrderedJson StepsJson(const std::vector<ManifestStep>& steps) {
+  OrderedJson list = OrderedJson::array();
+  for (const ManifestStep& step : steps) {
+    OrderedJson raised = OrderedJson::array();
+    for (const ManifestRaise& raise : step.raised) {
+      OrderedJson item;
+      item["tensor"] = raise.tensor;
+      item["from"] = raise.from;
+      if (!raise.to.empty()) item["to"] = raise.to;
+      raised.push_back(std::move(item));
+    }
+    OrderedJson item;
+    item["gates"] = GatesJson(step.gates);
+    item["raised"] = std::move(raised);
     list.push_back(std::move(item));
   }
   return list;
@@ -116,6 +148,34 @@ absl::StatusOr<ManifestSource> ParseSource(const OrderedJson& item) {
   return source;
 }
 
+double NumberOf(const OrderedJson& value) {
+  return value.is_number() ? value.get<double>()
+                           : std::numeric_limits<double>::quiet_NaN();
+}
+
+absl::Status ParseFindings(const OrderedJson& json, Manifest& manifest) {
+  if (const auto found = json.find("evaluation"); found != json.end()) {
+    if (!found->is_object()) return Malformed("evaluation is not an object");
+    for (const auto& [name, value] : found->items()) {
+      manifest.evaluation.push_back({.name = name, .value = NumberOf(value)});
+    }
+  }
+  const auto gates = json.find("gates");
+  if (gates == json.end()) return absl::OkStatus();
+  if (!gates->is_array()) return Malformed("gates is not a list");
+  for (const OrderedJson& item : *gates) {
+    if (!item.is_object() || !item.contains("gate") ||
+        !item["gate"].is_string() || !item.contains("value") ||
+        !item.contains("passed") || !item["passed"].is_boolean()) {
+      return Malformed("a gate lacks gate, value or passed");
+    }
+    manifest.gates.push_back({.gate = item["gate"].get<std::string>(),
+                              .value = NumberOf(item["value"]),
+                              .passed = item["passed"].get<bool>()});
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ListFiles(const std::string& root, const std::string& prefix,
                        std::set<std::string>& out) {
   QUANT_ASSIGN_OR_RETURN(const std::vector<DirEntry> entries,
@@ -160,7 +220,7 @@ void VerifyFile(const std::string& directory, const ManifestFile& file,
 
 }  // namespace
 
-std::string ManifestToJson(const Manifest& manifest) {
+std::string ManifestToJson(const Manifest& manifest, int64_t least_bytes) {
   OrderedJson json;
   json["engine"] = "quantd";
   json["engine_version"] = manifest.engine_version;
@@ -168,8 +228,20 @@ std::string ManifestToJson(const Manifest& manifest) {
   if (recipe.is_discarded()) recipe = nullptr;
   json["recipe"] = std::move(recipe);
   json["sources"] = SourcesJson(manifest.sources);
+  if (!manifest.evaluation.empty()) {
+    for (const ManifestFigure& figure : manifest.evaluation) {
+      json["evaluation"][figure.name] = figure.value;
+    }
+  }
+  if (!manifest.gates.empty()) json["gates"] = GatesJson(manifest.gates);
+  if (!manifest.escalation.empty()) {
+    json["escalation"] = StepsJson(manifest.escalation);
+  }
   json["files"] = FilesJson(manifest.files);
-  return DumpConfig(json);
+  std::string text = DumpConfig(json);
+  const int64_t missing = least_bytes - static_cast<int64_t>(text.size());
+  if (missing > 0) text.insert(text.size() - 1, missing, ' ');
+  return text;
 }
 
 absl::StatusOr<Manifest> ParseManifest(const std::string& text) {
@@ -188,6 +260,7 @@ absl::StatusOr<Manifest> ParseManifest(const std::string& text) {
       manifest.sources.push_back(std::move(source));
     }
   }
+  QUANT_RETURN_IF_ERROR(ParseFindings(json, manifest));
   const auto files = json.find("files");
   if (files == json.end() || !files->is_array()) {
     return Malformed("has no list of files");

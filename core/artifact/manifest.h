@@ -33,18 +33,47 @@ struct ManifestSource {
   ManifestDataset dataset = {};
 };
 
+// What the artifact's network does on the evaluation text.
+struct ManifestFigure {
+  std::string name;
+  double value = 0;  // NaN: there was none
+};
+
+// A condition that the artifact was held to.
+struct ManifestGate {
+  std::string gate;  // "kl_mean <= 0.02"
+  double value = 0;  // likewise
+  bool passed = false;
+};
+
+// What was raised after a try that failed its gates.
+struct ManifestRaise {
+  std::string tensor;
+  std::string from;
+  std::string to;  // empty: as it is in the source
+};
+struct ManifestStep {
+  std::vector<ManifestGate> gates;
+  std::vector<ManifestRaise> raised;
+};
+
 struct Manifest {
   std::string engine_version;
   std::string recipe_json;
   std::vector<ManifestSource> sources;
+  std::vector<ManifestFigure> evaluation = {};
+  std::vector<ManifestGate> gates = {};
+  std::vector<ManifestStep> escalation = {};  // written, not read back
   std::vector<ManifestFile> files;  // sorted by path, without the manifest
 };
 
 inline constexpr char kManifestName[] = "manifest.json";
 
 // Deterministic text without timestamps. Its length depends on names and sizes
-// only, never on digests: it is known when the artifact is planned.
-std::string ManifestToJson(const Manifest& manifest);
+// only, never on digests: it is known when the artifact is planned. Figures
+// have as many characters as they need: with `least_bytes` spaces make up for
+// what is missing.
+std::string ManifestToJson(const Manifest& manifest, int64_t least_bytes = 0);
 absl::StatusOr<Manifest> ParseManifest(const std::string& text);
 
 struct VerifyReport {

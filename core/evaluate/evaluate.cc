@@ -17,59 +17,30 @@ namespace {
 // Logits in memory at a time.
 constexpr int64_t kLogitBytes = int64_t{64} << 20;
 
-// One network after its last block.
-struct Side {
-  const Network* network;
-  HiddenStates states;
-  Head head;
-  std::vector<float> hidden;
-  std::vector<float> logits;
-
-  absl::Status Fill(ThreadPool& pool, int64_t first, int64_t rows) {
-    hidden.resize(rows * network->config().hidden);
-    logits.resize(rows * network->config().vocabulary);
-    QUANT_RETURN_IF_ERROR(states.Load(first, rows, hidden.data()));
-    head.Logits(pool, hidden.data(), rows, logits.data());
-    return absl::OkStatus();
-  }
-};
-
-absl::StatusOr<Side> RunSide(const Network& network, const Sequences& sequences,
-                             const RunOptions& options) {
-  QUANT_ASSIGN_OR_RETURN(HiddenStates states, network.Run(sequences, options));
-  QUANT_ASSIGN_OR_RETURN(Head head, Head::Load(network));
-  return Side{&network, std::move(states), std::move(head), {}, {}};
+int64_t RowsAtATime(int64_t vocabulary) {
+  return std::clamp<int64_t>(
+      kLogitBytes / (vocabulary * static_cast<int64_t>(sizeof(float))), 1,
+      4096);
 }
-
-// What is known of one position that predicts a token.
-struct Figures {
-  std::vector<double> nll;
-  std::vector<double> reference_nll;
-  std::vector<double> kl;
-  std::vector<uint8_t> agrees;
-
-  Figures(int64_t count, bool has_reference)
-      : nll(count),
-        reference_nll(has_reference ? count : 0),
-        kl(reference_nll.size()),
-        agrees(reference_nll.size()) {}
-};
 
 class Measure {
  public:
-  Measure(const Sequences& sequences, Side& model, Side* reference)
+  Measure(const Sequences& sequences, RanNetwork& model, RanNetwork* reference)
       : sequences_(sequences),
-        vocabulary_(model.network->config().vocabulary),
+        vocabulary_(model.config().vocabulary),
         model_(model),
-        reference_(reference),
-        figures_(sequences.count() * (sequences.length - 1),
-                 reference != nullptr) {}
+        reference_(reference) {
+    const int64_t count = sequences.count() * (sequences.length - 1);
+    figures_.nll.resize(count);
+    if (reference == nullptr) return;
+    figures_.reference_nll.resize(count);
+    figures_.kl.resize(count);
+    figures_.agrees.resize(count);
+  }
 
   absl::Status Run(const RunOptions& options) {
     const int64_t total = sequences_.count() * sequences_.length;
-    const int64_t step = std::clamp<int64_t>(
-        kLogitBytes / (vocabulary_ * static_cast<int64_t>(sizeof(float))), 1,
-        4096);
+    const int64_t step = RowsAtATime(vocabulary_);
     for (int64_t first = 0; first < total; first += step) {
       if (options.stop.stop_requested()) {
         return absl::CancelledError("evaluation: stopped");
@@ -85,7 +56,7 @@ class Measure {
     return absl::OkStatus();
   }
 
-  const Figures& figures() const { return figures_; }
+  Figures& figures() { return figures_; }
 
  private:
   // Row `at` of all, `r` of those whose logits are there.
@@ -95,11 +66,11 @@ class Measure {
     const int64_t index =
         at / sequences_.length * (sequences_.length - 1) + position;
     const int32_t next = sequences_.tokens[at + 1];
-    const float* q = model_.logits.data() + r * vocabulary_;
+    const float* q = model_.logits() + r * vocabulary_;
     const double q_sum = LogSumExp(q, vocabulary_);
     figures_.nll[index] = q_sum - q[next];
     if (reference_ == nullptr) return;
-    const float* p = reference_->logits.data() + r * vocabulary_;
+    const float* p = reference_->logits() + r * vocabulary_;
     const double p_sum = LogSumExp(p, vocabulary_);
     figures_.reference_nll[index] = p_sum - p[next];
     figures_.kl[index] = KlDivergence(p, p_sum, q, q_sum, vocabulary_);
@@ -108,8 +79,8 @@ class Measure {
 
   const Sequences sequences_;
   const int64_t vocabulary_;
-  Side& model_;
-  Side* reference_;
+  RanNetwork& model_;
+  RanNetwork* reference_;
   Figures figures_;
 };
 
@@ -149,15 +120,13 @@ absl::StatusOr<Sequences> Windows(absl::Span<const int32_t> tokens,
                    .length = length};
 }
 
-absl::Status CheckPair(const Network& model, const Network* reference) {
-  if (reference == nullptr ||
-      reference->config().vocabulary == model.config().vocabulary) {
-    return absl::OkStatus();
-  }
-  return InvalidSpec(absl::StrCat(
-      "reference: a vocabulary of ", reference->config().vocabulary,
-      "; the model has one of ", model.config().vocabulary,
-      ", and only equal ones can be compared"));
+absl::Status CheckPair(const NetworkConfig& model,
+                       const NetworkConfig& reference) {
+  if (reference.vocabulary == model.vocabulary) return absl::OkStatus();
+  return InvalidSpec(absl::StrCat("reference: a vocabulary of ",
+                                  reference.vocabulary,
+                                  "; the model has one of ", model.vocabulary,
+                                  ", and only equal ones can be compared"));
 }
 
 // The part [begin, end] of a progress that others share.
@@ -172,6 +141,53 @@ RunOptions PartOf(const RunOptions& options, double begin, double end) {
 }
 
 }  // namespace
+
+absl::StatusOr<RanNetwork> RanNetwork::Run(const Network& network,
+                                           const Sequences& sequences,
+                                           const RunOptions& options) {
+  QUANT_ASSIGN_OR_RETURN(HiddenStates states, network.Run(sequences, options));
+  QUANT_ASSIGN_OR_RETURN(Head head, Head::Load(network));
+  return RanNetwork(network, std::move(states), std::move(head));
+}
+
+absl::Status RanNetwork::Fill(ThreadPool& pool, int64_t first, int64_t rows) {
+  hidden_.resize(rows * config().hidden);
+  logits_.resize(rows * config().vocabulary);
+  QUANT_RETURN_IF_ERROR(states_.Load(first, rows, hidden_.data()));
+  head_.Logits(pool, hidden_.data(), rows, logits_.data());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Figures> Compare(const Sequences& sequences, RanNetwork& model,
+                                RanNetwork* reference,
+                                const RunOptions& options) {
+  if (reference != nullptr) {
+    QUANT_RETURN_IF_ERROR(CheckPair(model.config(), reference->config()));
+  }
+  Measure measure(sequences, model, reference);
+  QUANT_RETURN_IF_ERROR(measure.Run(options));
+  return std::move(measure.figures());
+}
+
+int64_t ComparisonBytes(const NetworkConfig& config) {
+  return RowsAtATime(config.vocabulary) * (config.vocabulary + config.hidden) *
+         static_cast<int64_t>(sizeof(float));
+}
+
+Evaluation Summarize(const Figures& figures, int64_t sequence_length) {
+  Evaluation result;
+  result.predicted_tokens = static_cast<int64_t>(figures.nll.size());
+  result.windows = result.predicted_tokens / (sequence_length - 1);
+  result.sequence_length = sequence_length;
+  result.nll = MeanOf(figures.nll);
+  result.perplexity = std::exp(result.nll);
+  if (!figures.reference_nll.empty()) {
+    result.reference_nll = MeanOf(figures.reference_nll);
+    result.reference_perplexity = std::exp(*result.reference_nll);
+    result.divergence = DivergenceOf(figures);
+  }
+  return result;
+}
 
 int64_t DefaultSequenceLength(const NetworkConfig& config) {
   return std::min<int64_t>(config.max_positions, 2048);
@@ -188,6 +204,7 @@ std::vector<std::pair<std::string, double>> Evaluation::Metrics() const {
     out.emplace_back("reference_nll", *reference_nll);
     out.emplace_back("reference_perplexity", *reference_perplexity);
     out.emplace_back("perplexity_ratio", perplexity / *reference_perplexity);
+    out.emplace_back("perplexity_delta", perplexity - *reference_perplexity);
   }
   if (divergence) {
     out.emplace_back("kl_mean", divergence->mean);
@@ -208,30 +225,22 @@ absl::StatusOr<Evaluation> Evaluate(const Network& model,
                              ? options.sequence_length
                              : DefaultSequenceLength(model.config());
   QUANT_ASSIGN_OR_RETURN(const Sequences sequences, Windows(tokens, length));
-  QUANT_RETURN_IF_ERROR(CheckPair(model, reference));
+  if (reference != nullptr) {
+    QUANT_RETURN_IF_ERROR(CheckPair(model.config(), reference->config()));
+  }
   QUANT_ASSIGN_OR_RETURN(
-      Side side,
-      RunSide(model, sequences, PartOf(options.run, 0, reference ? 0.5 : 1)));
-  std::optional<Side> other;
+      RanNetwork side,
+      RanNetwork::Run(model, sequences,
+                      PartOf(options.run, 0, reference ? 0.5 : 1)));
+  std::optional<RanNetwork> other;
   if (reference != nullptr) {
-    QUANT_ASSIGN_OR_RETURN(
-        other, RunSide(*reference, sequences, PartOf(options.run, 0.5, 1)));
+    QUANT_ASSIGN_OR_RETURN(other, RanNetwork::Run(*reference, sequences,
+                                                  PartOf(options.run, 0.5, 1)));
   }
-  Measure measure(sequences, side, other ? &*other : nullptr);
-  QUANT_RETURN_IF_ERROR(measure.Run(options.run));
-  const Figures& figures = measure.figures();
-  Evaluation result;
-  result.windows = sequences.count();
-  result.sequence_length = length;
-  result.predicted_tokens = static_cast<int64_t>(figures.nll.size());
-  result.nll = MeanOf(figures.nll);
-  result.perplexity = std::exp(result.nll);
-  if (reference != nullptr) {
-    result.reference_nll = MeanOf(figures.reference_nll);
-    result.reference_perplexity = std::exp(*result.reference_nll);
-    result.divergence = DivergenceOf(figures);
-  }
-  return result;
+  QUANT_ASSIGN_OR_RETURN(
+      const Figures figures,
+      Compare(sequences, side, other ? &*other : nullptr, options.run));
+  return Summarize(figures, length);
 }
 
 }  // namespace quant

@@ -52,12 +52,59 @@ struct Evaluation {
   std::optional<Divergence> divergence;
 
   // Name and value of every figure, in a fixed order: "perplexity",
-  // "perplexity_ratio", "kl_mean", ...
+  // "perplexity_ratio", "perplexity_delta", "kl_mean", ...
   std::vector<std::pair<std::string, double>> Metrics() const;
 };
 
 // The model's own context, at most 2048.
 int64_t DefaultSequenceLength(const NetworkConfig& config);
+
+// What is known of every position that predicts a token, one window after the
+// other.
+struct Figures {
+  std::vector<double> nll;
+  // With a reference only.
+  std::vector<double> reference_nll;
+  std::vector<double> kl;
+  std::vector<uint8_t> agrees;
+};
+
+// A network after its last block over some windows, and its head. Refers to the
+// network.
+class RanNetwork {
+ public:
+  static absl::StatusOr<RanNetwork> Run(const Network& network,
+                                        const Sequences& sequences,
+                                        const RunOptions& options);
+
+  const NetworkConfig& config() const { return network_->config(); }
+  // Makes logits() those of these positions: [rows, V].
+  absl::Status Fill(ThreadPool& pool, int64_t first, int64_t rows);
+  const float* logits() const { return logits_.data(); }
+
+ private:
+  RanNetwork(const Network& network, HiddenStates states, Head head)
+      : network_(&network),
+        states_(std::move(states)),
+        head_(std::move(head)) {}
+
+  const Network* network_;
+  HiddenStates states_;
+  Head head_;
+  std::vector<float> hidden_;
+  std::vector<float> logits_;
+};
+
+// Steps of Evaluate, for those who keep figures between them: networks run over
+// the same windows are compared, and the figures of all windows, in their
+// order, summed up. Windows may be split wherever BlockPasses cuts batches:
+// the figures are then the same bits. `reference` may be null.
+absl::StatusOr<Figures> Compare(const Sequences& sequences, RanNetwork& model,
+                                RanNetwork* reference,
+                                const RunOptions& options);
+// Bound on what a network and Compare take beside weights and hidden states.
+int64_t ComparisonBytes(const NetworkConfig& config);
+Evaluation Summarize(const Figures& figures, int64_t sequence_length);
 
 // `reference` may be null. INVALID_ARGUMENT when there are fewer tokens than
 // one window, a token is beyond a vocabulary, or vocabularies differ.

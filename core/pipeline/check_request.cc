@@ -78,6 +78,13 @@ absl::Status CheckCalibration(const OutputRequest& output,
 
 absl::Status CheckRequest(const PlanRequest& request) {
   if (request.outputs.empty()) return InvalidSpec("no outputs", "outputs");
+  for (size_t i = 0; i < request.gates.size(); ++i) {
+    const absl::Status status =
+        CheckHasText(request.gates[i], request.evaluation != nullptr);
+    if (!status.ok()) {
+      return Annotate(status, "", absl::StrCat("gates[", i, "]."));
+    }
+  }
   for (size_t i = 0; i < request.outputs.size(); ++i) {
     const OutputRequest& output = request.outputs[i];
     const std::string field = absl::StrCat("outputs[", i, "].recipe.");

@@ -9,9 +9,11 @@
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
 #include "core/pipeline/calibrated_stage.h"
+#include "core/pipeline/evaluated_stage.h"
 #include "core/pipeline/finish.h"
 #include "core/pipeline/input_survey.h"
 #include "core/pipeline/journal.h"
+#include "core/pipeline/layout.h"
 #include "core/pipeline/output_file.h"
 #include "core/pipeline/tensor_runner.h"
 
@@ -22,10 +24,12 @@ namespace {
 constexpr double kCalibrationShare = 0.9;
 // Of the time of a job that looks at inputs first.
 constexpr double kSurveyShare = 0.3;
+// Of all of it, where the outputs are evaluated.
+constexpr double kEvaluationShare = 0.5;
 
 // Work directory: lock, journal, calibrated/<name>/<blocks> and
-// calibrated/inputs.survey,
-// outputs/<name>/<files of the artifact>.
+// calibrated/inputs.survey, outputs/<name>/<files of the artifact>,
+// evaluated/<name>/<figures>.
 class Execution {
  public:
   Execution(const ModelReader& model, const Plan& plan,
@@ -58,8 +62,9 @@ class Execution {
                                          plan_.fingerprint, &fresh));
     if (fresh) {
       QUANT_RETURN_IF_ERROR(RemoveTree(JoinPath(options_.work_dir, "outputs")));
-      QUANT_RETURN_IF_ERROR(
-          RemoveTree(JoinPath(options_.work_dir, "calibrated")));
+      for (const char* name : {"calibrated", "evaluated"}) {
+        QUANT_RETURN_IF_ERROR(RemoveTree(JoinPath(options_.work_dir, name)));
+      }
     }
     QUANT_RETURN_IF_ERROR(OpenFiles());
     return RunStages(journal);
@@ -106,17 +111,27 @@ class Execution {
     result.tensors_redone = journal.redone();
     ReportFinishing(result);
     QUANT_ASSIGN_OR_RETURN(const auto source_sha256, SourceDigests());
+    std::vector<FinishedFiles> finished;
     for (size_t i = 0; i < plan_.outputs.size(); ++i) {
-      const std::string directory = Directory(plan_.outputs[i]);
-      QUANT_ASSIGN_OR_RETURN(
-          ExecutedOutput output,
-          FinishOutput(model_, plan_, static_cast<int>(i), directory, journal,
-                       files_[i], source_sha256, options_.sync));
-      AddCalibration(static_cast<int>(i), output);
-      result.outputs.push_back(std::move(output));
-      if (options_.sync) QUANT_RETURN_IF_ERROR(SyncDirectory(directory));
+      QUANT_ASSIGN_OR_RETURN(FinishedFiles files,
+                             FinishFiles(model_, plan_, static_cast<int>(i),
+                                         Directory(plan_.outputs[i]), journal,
+                                         files_[i], options_.sync));
+      AddCalibration(static_cast<int>(i), files.output);
+      finished.push_back(std::move(files));
     }
     result.stage_seconds["FINISHING"] = StopClock();
+    QUANT_RETURN_IF_ERROR(Evaluate(finished, result));
+    for (size_t i = 0; i < plan_.outputs.size(); ++i) {
+      QUANT_ASSIGN_OR_RETURN(
+          ExecutedOutput output,
+          FinishManifest(model_, plan_, static_cast<int>(i), journal,
+                         std::move(finished[i]), source_sha256, options_));
+      const std::string& directory = output.directory;
+      if (options_.sync) QUANT_RETURN_IF_ERROR(SyncDirectory(directory));
+      result.outputs.push_back(std::move(output));
+    }
+    result.stage_seconds["FINISHING"] += StopClock();
     return result;
   }
 
@@ -126,7 +141,7 @@ class Execution {
     if (std::none_of(outputs.begin(), outputs.end(), NeedsSurvey)) {
       return absl::OkStatus();
     }
-    stage_end_ = kSurveyShare;
+    stage_end_ = kSurveyShare * Writing();
     QUANT_RETURN_IF_ERROR(journal.Claim());
     const std::string directory = JoinPath(options_.work_dir, "calibrated");
     QUANT_RETURN_IF_ERROR(MakeDirectories(directory));
@@ -136,6 +151,31 @@ class Execution {
     result.notes = survey_.notes;
     result.stage_seconds["CALIBRATING"] += StopClock();
     stage_begin_ = stage_end_;
+    return absl::OkStatus();
+  }
+
+  // Runs source and outputs over the evaluation text, if there is one.
+  absl::Status Evaluate(std::vector<FinishedFiles>& finished,
+                        ExecuteResult& result) {
+    if (plan_.evaluation == nullptr) return absl::OkStatus();
+    std::vector<std::string> directories;
+    for (const FinishedFiles& files : finished) {
+      directories.push_back(files.output.directory);
+    }
+    stage_begin_ = 1 - kEvaluationShare;
+    stage_end_ = 1;
+    QUANT_ASSIGN_OR_RETURN(
+        const std::vector<Evaluation> evaluations,
+        RunEvaluatedStage(source_, plan_, directories, options_));
+    for (size_t i = 0; i < finished.size(); ++i) {
+      const auto figures = evaluations[i].Metrics();
+      const std::map<std::string, double> values(figures.begin(),
+                                                 figures.end());
+      for (const std::string& name : EvaluationMetrics()) {
+        finished[i].output.metrics[name] = values.at(name);
+      }
+    }
+    result.stage_seconds["EVALUATING"] = StopClock();
     return absl::OkStatus();
   }
 
@@ -152,8 +192,9 @@ class Execution {
         calibrated_.push_back(nullptr);
         continue;
       }
-      stage_end_ = std::max(
-          stage_begin_, kCalibrationShare * static_cast<double>(i + 1) / count);
+      stage_end_ =
+          std::max(stage_begin_, kCalibrationShare * Writing() *
+                                     static_cast<double>(i + 1) / count);
       // From here on what lies in the work directory belongs to this plan.
       QUANT_RETURN_IF_ERROR(journal.Claim());
       QUANT_ASSIGN_OR_RETURN(
@@ -165,8 +206,13 @@ class Execution {
       result.stage_seconds["CALIBRATING"] += StopClock();
       stage_begin_ = stage_end_;
     }
-    stage_end_ = 1;
+    stage_end_ = Writing();
     return absl::OkStatus();
+  }
+
+  // The part of the work that makes the outputs.
+  double Writing() const {
+    return plan_.evaluation == nullptr ? 1 : 1 - kEvaluationShare;
   }
 
   void AddCalibration(int index, ExecutedOutput& output) const {
@@ -219,9 +265,9 @@ class Execution {
     return elapsed.count();
   }
 
-  const ModelReader& source_;
-  const ModelReader& model_;
-  Plan plan_;  // and what the survey adds to it
+  const ModelReader& source_;  // as it was opened
+  const ModelReader& model_;   // as the outputs see it
+  Plan plan_;                  // and what the survey adds to it
   ExecuteOptions options_;
   // The part of the progress that the present stage has.
   double stage_begin_ = 0;

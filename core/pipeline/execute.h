@@ -13,12 +13,14 @@
 #include "absl/status/statusor.h"
 #include "core/base/thread_pool.h"
 #include "core/container/model_reader.h"
+#include "core/method/method.h"
 #include "core/pipeline/plan.h"
 
 namespace quant {
 
 struct ProgressUpdate {
-  std::string stage;  // "CALIBRATING", "QUANTIZING", "FINISHING"
+  // "CALIBRATING", "QUANTIZING", "FINISHING", "EVALUATING"
+  std::string stage;
   int64_t tensors_done = 0;
   int64_t tensors_total = 0;
   int64_t bytes_done = 0;  // source bytes, in this stage
@@ -39,7 +41,8 @@ struct ExecuteOptions {
   // Called from worker threads, one at a time, at most every 100 ms and at the
   // end of each stage.
   std::function<void(const ProgressUpdate&)> progress;
-  // Called after work was made durable: a tensor, or a block's codes.
+  // Called after work was made durable: a tensor, a block's codes, or the
+  // figures of some windows.
   std::function<void(int64_t done)> journal;
   bool sync = true;  // fsync outputs before answering
 };
@@ -58,9 +61,11 @@ struct ExecutedOutput {
   // "quantized_tensors", "overflow_count", "underflow_count",
   // "nonfinite_zeroed"; of calibrated methods also "calibrated_tensors",
   // "calibration_fallbacks" and "dead_columns"; with static activations
-  // "unseen_inputs": of weights that met no token. SQNRs are absent when
-  // nothing was lossy.
+  // "unseen_inputs": of weights that met no token; with an evaluation text
+  // those of EvaluationMetrics. SQNRs are absent when nothing was lossy.
   std::map<std::string, double> metrics;
+  std::vector<ErrorSums> errors = {};      // parallel to OutputPlan::tensors
+  std::vector<EscalationStep> steps = {};  // OutputRequest::steps
 };
 
 struct ExecuteResult {

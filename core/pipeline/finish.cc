@@ -5,6 +5,7 @@
 #include <limits>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -13,6 +14,7 @@
 #include "core/base/error.h"
 #include "core/base/status_macros.h"
 #include "core/pipeline/layout.h"
+#include "core/pipeline/reports.h"
 
 namespace quant {
 namespace {
@@ -63,8 +65,6 @@ absl::Status RemoveStrangers(const OutputPlan& plan,
   }
   return absl::OkStatus();
 }
-
-using Digests = std::map<std::string, std::string>;
 
 absl::StatusOr<Digests> WriteEverything(const OutputPlan& plan,
                                         const std::string& directory,
@@ -135,44 +135,100 @@ std::map<std::string, double> MetricsOf(const OutputPlan& plan, int index,
   return metrics;
 }
 
+absl::Status WriteReports(const ReportRequest& request, Digests& digests) {
+  QUANT_ASSIGN_OR_RETURN(const Report report, MakeReport(request));
+  for (const PlannedFile& file : request.plan->outputs[request.index].reports) {
+    const std::string text = file.path == kReportJson
+                                 ? ReportToJson(report, file.size_bytes)
+                                 : ReportToHtml(report, file.size_bytes);
+    if (static_cast<int64_t>(text.size()) != file.size_bytes) {
+      return MakeError(absl::StatusCode::kInternal, Reason::kInternal,
+                       absl::StrCat(file.path, ": is not as long as planned"));
+    }
+    QUANT_RETURN_IF_ERROR(
+        WriteFileAtomically(JoinPath(request.made->directory, file.path), text,
+                            request.options->sync));
+    digests[file.path] = Sha256Hex(text);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
-absl::StatusOr<ExecutedOutput> FinishOutput(
-    const ModelReader& model, const Plan& plan, int index,
-    const std::string& directory, const Journal& journal,
-    std::vector<OutputFile>& files,
-    const std::vector<std::string>& source_sha256, bool sync) {
+absl::StatusOr<FinishedFiles> FinishFiles(const ModelReader& model,
+                                          const Plan& plan, int index,
+                                          const std::string& directory,
+                                          const Journal& journal,
+                                          std::vector<OutputFile>& files,
+                                          bool sync) {
   const OutputPlan& output = plan.outputs[index];
   QUANT_RETURN_IF_ERROR(RemoveStrangers(output, directory));
-  QUANT_ASSIGN_OR_RETURN(const Digests digests,
+  FinishedFiles finished;
+  QUANT_ASSIGN_OR_RETURN(finished.digests,
                          WriteEverything(output, directory, files, sync));
   std::set<std::string> planned;
   for (const PlannedFile& file : output.files) planned.insert(file.path);
   QUANT_RETURN_IF_ERROR(RemoveStrays(directory, "", planned));
-  Manifest manifest = PlannedManifest(model, output);
-  for (ManifestFile& file : manifest.files) file.sha256 = digests.at(file.path);
+  finished.output = {.name = output.request.name,
+                     .directory = directory,
+                     .files = {},
+                     .metrics = MetricsOf(output, index, journal),
+                     .errors = {},
+                     .steps = output.request.steps};
+  finished.output.errors.resize(output.tensors.size());
+  for (const auto& [tensor, record] : journal.done()) {
+    finished.output.errors[tensor] = record.outputs[index].sums;
+  }
+  return finished;
+}
+
+absl::StatusOr<ExecutedOutput> FinishManifest(
+    const ModelReader& model, const Plan& plan, int index,
+    const Journal& journal, FinishedFiles finished,
+    const std::vector<std::string>& source_sha256,
+    const ExecuteOptions& options) {
+  const OutputPlan& output = plan.outputs[index];
+  ExecutedOutput result = std::move(finished.output);
+  std::vector<GateVerdict> verdicts;
+  for (const Gate& gate : plan.gates) {
+    if (!AppliesTo(gate, result.name)) continue;
+    verdicts.push_back(Judge(gate, result.metrics));
+  }
+  if (!output.reports.empty()) {
+    QUANT_RETURN_IF_ERROR(WriteReports({.model = &model,
+                                        .plan = &plan,
+                                        .index = index,
+                                        .journal = &journal,
+                                        .made = &result,
+                                        .verdicts = &verdicts,
+                                        .options = &options},
+                                       finished.digests));
+  }
+  Manifest manifest =
+      PlannedManifest(model, output, plan.evaluation.get(), plan.gates);
+  for (ManifestFile& file : manifest.files) {
+    file.sha256 = finished.digests.at(file.path);
+  }
   if (output.request.source_digest) {
     // The weight files come first.
     for (size_t i = 0; i < source_sha256.size(); ++i) {
       manifest.sources[i].sha256 = source_sha256[i];
     }
   }
-  const std::string text = ManifestToJson(manifest);
+  SetFindings(result.metrics, verdicts, manifest);
+  const std::string text =
+      ManifestToJson(manifest, output.layout.manifest_bytes);
   if (static_cast<int64_t>(text.size()) != output.layout.manifest_bytes) {
     return MakeError(absl::StatusCode::kInternal, Reason::kInternal,
                      "the manifest is not as long as planned");
   }
-  QUANT_RETURN_IF_ERROR(
-      WriteFileAtomically(JoinPath(directory, kManifestName), text, sync));
-  ExecutedOutput result{.name = output.request.name,
-                        .directory = directory,
-                        .files = {},
-                        .metrics = MetricsOf(output, index, journal)};
+  QUANT_RETURN_IF_ERROR(WriteFileAtomically(
+      JoinPath(result.directory, kManifestName), text, options.sync));
   for (const PlannedFile& file : output.files) {
-    const auto it = digests.find(file.path);
+    const auto it = finished.digests.find(file.path);
     result.files.push_back(
         {file.path, file.size_bytes,
-         it != digests.end() ? it->second : Sha256Hex(text)});
+         it != finished.digests.end() ? it->second : Sha256Hex(text)});
   }
   return result;
 }

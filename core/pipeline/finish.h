@@ -1,7 +1,8 @@
-// The last stage: text files, side files, manifest, fsync and metrics.
+// The last stage: text files, side files, metrics; verdicts and manifest.
 #ifndef QUANT_CORE_PIPELINE_FINISH_H_
 #define QUANT_CORE_PIPELINE_FINISH_H_
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -12,13 +13,30 @@
 
 namespace quant {
 
-// Completes output `index` in `directory`, whose weight files are written and
-// hashed. `source_sha256`: one per weight file of the source, or empty.
-absl::StatusOr<ExecutedOutput> FinishOutput(
+using Digests = std::map<std::string, std::string>;  // SHA-256 by path
+
+// An output that lacks its manifest only.
+struct FinishedFiles {
+  ExecutedOutput output;  // without `files`
+  Digests digests;
+};
+
+// Completes the files of output `index` in `directory`, whose weight files are
+// written and hashed.
+absl::StatusOr<FinishedFiles> FinishFiles(const ModelReader& model,
+                                          const Plan& plan, int index,
+                                          const std::string& directory,
+                                          const Journal& journal,
+                                          std::vector<OutputFile>& files,
+                                          bool sync);
+
+// Judges the gates by the output's metrics, and writes reports and manifest.
+// `source_sha256`: one per weight file of the source, or empty.
+absl::StatusOr<ExecutedOutput> FinishManifest(
     const ModelReader& model, const Plan& plan, int index,
-    const std::string& directory, const Journal& journal,
-    std::vector<OutputFile>& files,
-    const std::vector<std::string>& source_sha256, bool sync);
+    const Journal& journal, FinishedFiles finished,
+    const std::vector<std::string>& source_sha256,
+    const ExecuteOptions& options);
 
 }  // namespace quant
 

@@ -14,27 +14,21 @@
 #include "core/base/version.h"
 #include "core/kernels/gemm.h"
 #include "core/pipeline/allocate.h"
-#include "core/pipeline/buffer_pool.h"
+#include "core/pipeline/bounds.h"
 #include "core/pipeline/calibrated_codes.h"
 #include "core/pipeline/carry.h"
 #include "core/pipeline/check_request.h"
 #include "core/pipeline/decide.h"
+#include "core/pipeline/escalate.h"
 #include "core/pipeline/input_survey.h"
 #include "core/pipeline/layout.h"
-#include "core/pipeline/tensor_job.h"
+#include "core/pipeline/reports.h"
 #include "core/pipeline/text_bounds.h"
 #include "core/pipeline/view.h"
 #include "core/transform/dequantized_model.h"
 
 namespace quant {
 namespace {
-
-// Resident memory of a process that does nothing yet, with room to spare.
-constexpr int64_t kBaseMemoryBytes = 64 << 20;
-// Each worker hashes through a buffer of its own.
-constexpr int64_t kHashBufferBytes = 1 << 20;
-// Work directory: journal, lock, directories.
-constexpr int64_t kWorkDirOverheadBytes = 16 << 20;
 
 // Why the model counts as quantized already; empty when it does not.
 std::string WhyQuantized(const ModelReader& model, const ModelConfig& config) {
@@ -106,8 +100,13 @@ class OutputPlanner {
  public:
   // `codes`: the model, when its codes are kept; else null.
   OutputPlanner(const ModelReader& model, const QuantizedModel* codes,
-                const std::vector<TensorRole>& roles, ThreadPool* pool)
-      : model_(model), codes_(codes), roles_(roles), pool_(pool) {}
+                const std::vector<TensorRole>& roles,
+                const PlanRequest& request)
+      : model_(model),
+        codes_(codes),
+        roles_(roles),
+        whole_(request),
+        pool_(request.pool) {}
 
   absl::StatusOr<OutputPlan> Run(const OutputRequest& request) {
     QUANT_ASSIGN_OR_RETURN(OutputPlan plan, Schemes(request));
@@ -138,6 +137,10 @@ class OutputPlanner {
     const auto lay_out = [&](const std::vector<Decision>& chosen) {
       return LayOut(request, chosen);
     };
+    if (!request.assigned.empty()) {
+      Assign(request, decisions);
+      return lay_out(decisions);
+    }
     if (!request.target) return lay_out(decisions);
     return PlanForTarget({.model = &model_,
                           .roles = &roles_,
@@ -146,6 +149,18 @@ class OutputPlanner {
                           .decisions = std::move(decisions),
                           .lay_out = lay_out,
                           .pool = pool_});
+  }
+
+  void Assign(const OutputRequest& request,
+              std::vector<Decision>& decisions) const {
+    for (size_t i = 0; i < decisions.size(); ++i) {
+      const auto it = request.assigned.find(model_.tensors()[i].name);
+      if (it == request.assigned.end()) continue;
+      const std::optional<Scheme>& scheme = it->second.scheme;
+      decisions[i] = {.quantized = scheme.has_value(),
+                      .scheme = scheme.value_or(Scheme()),
+                      .reason = it->second.reason};
+    }
   }
 
   absl::StatusOr<OutputPlan> LayOut(const OutputRequest& request,
@@ -302,7 +317,12 @@ class OutputPlanner {
   }
 
   void AddFiles(OutputPlan& plan) {
-    const Manifest manifest = PlannedManifest(model_, plan);
+    if (whole_.report) {
+      plan.reports = PlannedReportFiles(PlannedReport(
+          model_, plan, whole_.evaluation != nullptr, whole_.gates));
+    }
+    const Manifest manifest =
+        PlannedManifest(model_, plan, whole_.evaluation.get(), whole_.gates);
     plan.layout.manifest_bytes =
         static_cast<int64_t>(ManifestToJson(manifest).size());
     for (const ManifestFile& file : manifest.files) {
@@ -330,6 +350,7 @@ class OutputPlanner {
   const ModelReader& model_;
   const QuantizedModel* const codes_;
   const std::vector<TensorRole>& roles_;
+  const PlanRequest& whole_;
   ThreadPool* const pool_;
   const ArtifactFormat* format_ = nullptr;
 };
@@ -374,7 +395,7 @@ std::string Fingerprint(const ModelReader& model, const Plan& plan) {
       absl::StrAppend(&text, output.request.calibration->data.digest, " ",
                       GemmIsa(), "\n");
     }
-    if (output.request.target) {
+    if (output.request.target || !output.request.assigned.empty()) {
       for (const TensorPlan& tensor : output.tensors) {
         absl::StrAppend(&text, tensor.scheme.name, "\n");
       }
@@ -386,38 +407,19 @@ std::string Fingerprint(const ModelReader& model, const Plan& plan) {
   return Xxh3Hex(text);
 }
 
-absl::Status AddBounds(const ModelReader& source, int threads, Plan& plan) {
-  const ModelReader& model = ViewedModel(source, plan);
-  int64_t worker = 0;
-  for (size_t i = 0; i < plan.order.size(); ++i) {
-    QUANT_ASSIGN_OR_RETURN(const TensorJob job,
-                           MakeTensorJob(model, plan, static_cast<int>(i)));
-    worker = std::max(worker, job.WorkerBytes());
+// Bounds that hold for whatever steps make of the plan.
+absl::Status CoverEscalation(const ModelReader& source,
+                             const PlanRequest& request, Plan& plan) {
+  QUANT_ASSIGN_OR_RETURN(const std::vector<PlanRequest> tops,
+                         TopRequests(source, request, plan));
+  for (const PlanRequest& top : tops) {
+    QUANT_ASSIGN_OR_RETURN(const Plan most, MakePlan(source, top));
+    plan.memory_bound_bytes =
+        std::max(plan.memory_bound_bytes, most.memory_bound_bytes);
+    plan.disk_bound_bytes =
+        std::max(plan.disk_bound_bytes, most.disk_bound_bytes);
   }
-  int64_t names = 0;
-  for (const TensorEntry& tensor : model.tensors()) {
-    names += static_cast<int64_t>(tensor.name.size()) + 512;
-    plan.source_bytes += tensor.bytes;
-  }
-  const int64_t outputs = static_cast<int64_t>(plan.outputs.size());
-  plan.memory_bound_bytes =
-      kBaseMemoryBytes +
-      threads * (worker + kHashBufferBytes + kRunBytes + kReadAheadBytes) +
-      BufferPool::kMaxKeptBytes + BufferPool::kMaxSpareBytes +
-      names * (1 + 2 * outputs);
-  for (const OutputPlan& output : plan.outputs) {
-    if (output.request.target)
-      plan.memory_bound_bytes += AllocationBytes(names);
-  }
-  plan.disk_bound_bytes = kWorkDirOverheadBytes;
-  for (size_t i = 0; i < plan.outputs.size(); ++i) {
-    plan.disk_bound_bytes += plan.outputs[i].total_bytes;
-    for (const TextFile& text : plan.outputs[i].layout.texts) {
-      plan.memory_bound_bytes += 2 * static_cast<int64_t>(text.text.size());
-    }
-  }
-  return AddTextBounds(source, threads,
-                       kBaseMemoryBytes + names * (1 + 2 * outputs), plan);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -441,7 +443,7 @@ absl::StatusOr<Plan> MakePlan(const ModelReader& source,
   }
   for (size_t i = 0; i < request.outputs.size(); ++i) {
     absl::StatusOr<OutputPlan> output =
-        OutputPlanner(model, plan.codes, roles, request.pool)
+        OutputPlanner(model, plan.codes, roles, request)
             .Run(request.outputs[i]);
     if (!output.ok()) {
       return Annotate(output.status(), "",
@@ -451,8 +453,13 @@ absl::StatusOr<Plan> MakePlan(const ModelReader& source,
   }
   plan.order = OrderOf(plan.outputs[0]);
   for (OutputPlan& output : plan.outputs) Reorder(plan.order, output);
+  plan.evaluation = request.evaluation;
+  plan.gates = request.gates;
   QUANT_RETURN_IF_ERROR(AddBounds(source, request.threads, plan));
   plan.fingerprint = Fingerprint(model, plan);
+  if (request.escalate) {
+    QUANT_RETURN_IF_ERROR(CoverEscalation(source, request, plan));
+  }
   return plan;
 }
 

@@ -55,9 +55,10 @@ struct SizeChoice {
 
 struct OutputPlan {
   OutputRequest request;
-  std::vector<TensorPlan> tensors;  // parallel to Plan::order
-  ArtifactLayout layout;            // files, headers, side files
-  std::vector<PlannedFile> files;   // all files, sorted by path
+  std::vector<TensorPlan> tensors;   // parallel to Plan::order
+  ArtifactLayout layout;             // files, headers, side files
+  std::vector<PlannedFile> reports;  // those of reports.h, when asked for
+  std::vector<PlannedFile> files;    // all files, sorted by path
   int64_t total_bytes = 0;
   double bits_per_weight = 0;
   std::vector<SizeChoice> frontier;      // with a target: by ascending size
@@ -79,6 +80,9 @@ struct Plan {
   const QuantizedModel* codes = nullptr;
   std::vector<OutputPlan> outputs;
   std::vector<int> order;  // source tensors, in the order of processing
+  // Null: the outputs are not evaluated.
+  std::shared_ptr<const EvaluationText> evaluation;
+  std::vector<Gate> gates;
   std::vector<DroppedTensor> dropped;  // what the view has no place for
   // What the outputs lack of the source otherwise, for people.
   std::vector<std::string> notes;

@@ -4,6 +4,7 @@
 #define QUANT_CORE_PIPELINE_REQUEST_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,6 +15,8 @@
 #include "core/codec/scheme.h"
 #include "core/container/imatrix.h"
 #include "core/method/method.h"
+#include "core/network/config.h"
+#include "core/pipeline/gates.h"
 #include "core/tokenizer/dataset.h"
 #include "core/transform/load_rows.h"
 
@@ -39,6 +42,26 @@ struct Importance {
 struct SizeTarget {
   int64_t bytes = 0;           // of all its files
   double bits_per_weight = 0;  // OutputPlan::bits_per_weight
+};
+
+// What a tensor gets whatever rules and targets say; nothing: it stays.
+struct Assignment {
+  std::optional<Scheme> scheme;
+  std::string reason;
+};
+
+// A tensor that was given a better scheme because a gate failed.
+struct RaisedTensor {
+  std::string name;
+  std::string from;
+  std::string to;             // empty: as it is in the source
+  double relative_error = 0;  // of it and what is merged with it, before
+};
+
+// One try of an output that failed, and what was raised after it.
+struct EscalationStep {
+  std::vector<GateVerdict> verdicts;
+  std::vector<RaisedTensor> tensors;
 };
 
 struct OutputRequest {
@@ -72,10 +95,23 @@ struct OutputRequest {
   Nonfinite nonfinite = Nonfinite::kError;
   bool source_digest = false;
   std::string recipe_json;  // canonical text, for manifest and fingerprint
+  std::map<std::string, Assignment> assigned = {};  // by tensor
+  std::vector<EscalationStep> steps = {};           // that led to these
+};
+
+// What the outputs and the source are run over once the outputs are finished.
+struct EvaluationText {
+  DatasetFile text;
+  NetworkConfig network;  // of the source
 };
 
 struct PlanRequest {
   std::vector<OutputRequest> outputs;
+  std::shared_ptr<const EvaluationText> evaluation;  // shared with the plan
+  std::vector<Gate> gates;                           // judged in the manifest
+  bool report = false;  // report.json and report.html in every artifact
+  // Bounds hold for what run.h may make of it while gates fail, too.
+  bool escalate = false;
   int threads = 1;  // for the memory bound only: bytes never depend on it
   // For what size targets measure; null: the calling thread does it.
   ThreadPool* pool = nullptr;

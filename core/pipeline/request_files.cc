@@ -141,6 +141,18 @@ absl::StatusOr<DatasetFile> LoadText(const ModelReader& model,
       field.empty() ? use : field);
 }
 
+absl::Status LoadEvaluation(const ModelReader& model, const TextSource& source,
+                            PlanRequest& request) {
+  auto evaluation = std::make_shared<EvaluationText>();
+  QUANT_ASSIGN_OR_RETURN(evaluation->text,
+                         LoadText(model, source, "evaluation"));
+  QUANT_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Of(model));
+  QUANT_ASSIGN_OR_RETURN(evaluation->network,
+                         ParseNetworkConfig(checkpoint.model->config_json()));
+  request.evaluation = std::move(evaluation);
+  return absl::OkStatus();
+}
+
 absl::Status LoadCalibration(const ModelReader& model, const TextSource& source,
                              PlanRequest& request) {
   std::vector<OutputRequest*> users;

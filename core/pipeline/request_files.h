@@ -38,6 +38,10 @@ absl::StatusOr<DatasetFile> LoadText(const ModelReader& model,
                                      const TextSource& source,
                                      absl::string_view use);
 
+// The same for the text that the outputs of `request` are evaluated on.
+absl::Status LoadEvaluation(const ModelReader& model, const TextSource& source,
+                            PlanRequest& request);
+
 // The same for a calibration text, to outputs whose method or scheme uses it;
 // it is an error when none does.
 absl::Status LoadCalibration(const ModelReader& model, const TextSource& source,

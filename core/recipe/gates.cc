@@ -1,4 +1,6 @@
 // recipe.h: gates as text, and their verdicts.
+#include "core/pipeline/gates.h"
+
 #include <cmath>
 #include <limits>
 
@@ -31,26 +33,38 @@ constexpr Operator kOperators[] = {
     {">", v1::Gate::GREATER},
 };
 
-bool Holds(double value, v1::Gate::Comparison comparison, double threshold) {
+Comparison ComparisonOf(v1::Gate::Comparison comparison) {
   switch (comparison) {
-    case v1::Gate::LESS_OR_EQUAL:
-      return value <= threshold;
     case v1::Gate::LESS:
-      return value < threshold;
+      return Comparison::kLess;
     case v1::Gate::GREATER_OR_EQUAL:
-      return value >= threshold;
+      return Comparison::kGreaterOrEqual;
     case v1::Gate::GREATER:
-      return value > threshold;
+      return Comparison::kGreater;
     default:
-      return false;
+      return Comparison::kLessOrEqual;
   }
 }
 
-// A missing SQNR means that nothing was lost: better than any threshold.
-double ValueOf(const ExecutedOutput& output, const std::string& metric) {
-  const auto it = output.metrics.find(metric);
-  if (it != output.metrics.end()) return it->second;
-  return std::numeric_limits<double>::infinity();
+v1::Gate::Comparison ToProto(Comparison comparison) {
+  for (const Operator& candidate : kOperators) {
+    if (ComparisonOf(candidate.comparison) == comparison) {
+      return candidate.comparison;
+    }
+  }
+  return v1::Gate::COMPARISON_UNSPECIFIED;
+}
+
+v1::GateResult ToProto(const GateVerdict& verdict, const std::string& output) {
+  v1::GateResult out;
+  out.mutable_gate()->set_metric(verdict.gate.metric);
+  out.mutable_gate()->set_comparison(ToProto(verdict.gate.comparison));
+  out.mutable_gate()->set_threshold(verdict.gate.threshold);
+  out.mutable_gate()->set_output(verdict.gate.output);
+  out.set_output(output);
+  out.set_value(verdict.value);
+  out.set_passed(verdict.passed);
+  return out;
 }
 
 absl::Status CheckGate(const v1::JobSpec& spec, const v1::Gate& gate,
@@ -70,6 +84,8 @@ absl::Status CheckGate(const v1::JobSpec& spec, const v1::Gate& gate,
     return InvalidSpec("the threshold must be a finite number",
                        field + ".threshold");
   }
+  const absl::Status text = CheckHasText(GateOf(gate), spec.has_evaluation());
+  if (!text.ok()) return Annotate(text, "", field + ".");
   if (gate.output().empty()) return absl::OkStatus();
   std::vector<std::string> names;
   for (const v1::Output& output : spec.outputs()) {
@@ -79,10 +95,31 @@ absl::Status CheckGate(const v1::JobSpec& spec, const v1::Gate& gate,
   return UnknownNameError("output", gate.output(), names, field + ".output");
 }
 
+absl::Status CheckOnFailure(const v1::JobSpec& spec) {
+  if (!v1::JobSpec::OnGateFailure_IsValid(spec.on_gate_failure())) {
+    return InvalidSpec(absl::StrCat("unknown value ", spec.on_gate_failure()),
+                       "on_gate_failure");
+  }
+  if (spec.on_gate_failure() != v1::JobSpec::ESCALATE) return absl::OkStatus();
+  for (const v1::Gate& gate : spec.gates()) {
+    if (gate.metric() != "size_bytes" && gate.metric() != "bits_per_weight") {
+      return absl::OkStatus();
+    }
+  }
+  return InvalidSpec(
+      "to escalate needs a gate that better schemes can pass, such as "
+      "\"kl_mean <= 0.02\" or \"min_sqnr_db >= 18\"",
+      "on_gate_failure");
+}
+
 }  // namespace
 
 std::vector<std::string> GateMetrics() {
-  return {"size_bytes", "bits_per_weight", "min_sqnr_db"};
+  std::vector<std::string> names;
+  for (const GateMetric& metric : GateMetricTable()) {
+    names.emplace_back(metric.name);
+  }
+  return names;
 }
 
 absl::Status CheckGates(const v1::JobSpec& spec) {
@@ -95,7 +132,7 @@ absl::Status CheckGates(const v1::JobSpec& spec) {
     QUANT_RETURN_IF_ERROR(
         CheckGate(spec, spec.gates(i), absl::StrCat("gates[", i, "]")));
   }
-  return absl::OkStatus();
+  return CheckOnFailure(spec);
 }
 
 absl::StatusOr<v1::Gate> ParseGate(absl::string_view text) {
@@ -135,31 +172,47 @@ absl::StatusOr<v1::Gate> ParseGate(absl::string_view text) {
   return malformed();
 }
 
+Gate GateOf(const v1::Gate& gate) {
+  return {.metric = gate.metric(),
+          .comparison = ComparisonOf(gate.comparison()),
+          .threshold = gate.threshold(),
+          .output = gate.output()};
+}
+
 std::string GateToString(const v1::Gate& gate) {
-  std::string text = gate.metric();
-  for (const Operator& candidate : kOperators) {
-    if (candidate.comparison == gate.comparison()) {
-      absl::StrAppend(&text, " ", candidate.text);
+  return GateText(GateOf(gate));
+}
+
+std::vector<v1::EscalationStep> EscalationOf(const ExecuteResult& result) {
+  std::vector<v1::EscalationStep> steps;
+  for (const ExecutedOutput& output : result.outputs) {
+    for (const EscalationStep& step : output.steps) {
+      v1::EscalationStep& out = steps.emplace_back();
+      out.set_output(output.name);
+      for (const GateVerdict& verdict : step.verdicts) {
+        *out.add_gates() = ToProto(verdict, output.name);
+      }
+      for (const RaisedTensor& tensor : step.tensors) {
+        v1::EscalationStep::RaisedTensor& item = *out.add_tensors();
+        item.set_name(tensor.name);
+        item.set_from(tensor.from);
+        item.set_to(tensor.to);
+        item.set_relative_error(tensor.relative_error);
+      }
     }
   }
-  // Enough digits for any size in bytes.
-  absl::StrAppend(&text, absl::StrFormat(" %.15g", gate.threshold()));
-  if (!gate.output().empty()) absl::StrAppend(&text, " (", gate.output(), ")");
-  return text;
+  return steps;
 }
 
 std::vector<v1::GateResult> EvaluateGates(const v1::JobSpec& spec,
                                           const ExecuteResult& result) {
   std::vector<v1::GateResult> verdicts;
   for (const v1::Gate& gate : spec.gates()) {
+    const Gate condition = GateOf(gate);
     for (const ExecutedOutput& output : result.outputs) {
-      if (!gate.output().empty() && gate.output() != output.name) continue;
-      v1::GateResult& verdict = verdicts.emplace_back();
-      *verdict.mutable_gate() = gate;
-      verdict.set_output(output.name);
-      const double value = ValueOf(output, gate.metric());
-      verdict.set_value(value);
-      verdict.set_passed(Holds(value, gate.comparison(), gate.threshold()));
+      if (!AppliesTo(condition, output.name)) continue;
+      verdicts.push_back(
+          ToProto(Judge(condition, output.metrics), output.name));
     }
   }
   return verdicts;

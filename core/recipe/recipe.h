@@ -24,6 +24,8 @@ absl::StatusOr<PlanRequest> ToPlanRequest(const v1::JobSpec& spec, int threads);
 
 // What a spec says of its calibration text, which was found at `path`.
 TextSource CalibrationOf(const v1::JobSpec& spec, const std::string& path);
+// The same of its evaluation text.
+TextSource EvaluationOf(const v1::JobSpec& spec, const std::string& path);
 
 // The same spec with defaults filled in (output names, method, format), so that
 // equal requests are equal bytes under deterministic serialization.
@@ -38,11 +40,13 @@ absl::StatusOr<v1::RecipeFile> ParseRecipeFile(absl::string_view text);
 // "min_sqnr_db >= 18", "size_bytes<=5e9", "size_bytes <= 4.6GB".
 absl::StatusOr<v1::Gate> ParseGate(absl::string_view text);
 std::string GateToString(const v1::Gate& gate);
-// "size_bytes", "bits_per_weight", "min_sqnr_db".
+// "size_bytes", "min_sqnr_db", "kl_mean", ...
 std::vector<std::string> GateMetrics();
 // One verdict per gate and output it applies to.
 std::vector<v1::GateResult> EvaluateGates(const v1::JobSpec& spec,
                                           const ExecuteResult& result);
+// What was raised because gates failed, output by output.
+std::vector<v1::EscalationStep> EscalationOf(const ExecuteResult& result);
 
 }  // namespace quant
 

@@ -5,6 +5,7 @@
 #include "absl/status/statusor.h"
 #include "core/codec/scheme.h"
 #include "core/method/method.h"
+#include "core/pipeline/gates.h"
 #include "core/transform/load_rows.h"
 #include "quant/v1/job.pb.h"
 #include "quant/v1/recipe.pb.h"
@@ -20,6 +21,8 @@ absl::StatusOr<Nonfinite> NonfiniteOf(const v1::Recipe& recipe);
 
 // Gates of a spec: known metrics, comparisons, outputs that exist.
 absl::Status CheckGates(const v1::JobSpec& spec);
+// A gate that CheckGates found right.
+Gate GateOf(const v1::Gate& gate);
 
 }  // namespace quant
 

@@ -265,17 +265,18 @@ absl::StatusOr<OutputRequest> ToOutputRequest(const v1::Output& output) {
   return request;
 }
 
-absl::Status CheckCalibration(const v1::Calibration& calibration) {
-  if (calibration.sequences() < 0 || calibration.sequence_length() < 0) {
-    return InvalidSpec(
-        absl::StrCat("calibration: ", calibration.sequences(), " sequences of ",
-                     calibration.sequence_length(),
-                     "; 1 or more, or 0 for the default"),
-        "calibration");
+// Calibration or Evaluation.
+template <typename Text>
+absl::Status CheckText(const Text& text, const std::string& use) {
+  if (text.sequences() < 0 || text.sequence_length() < 0) {
+    return InvalidSpec(absl::StrCat(use, ": ", text.sequences(),
+                                    " sequences of ", text.sequence_length(),
+                                    "; 1 or more, or 0 for the default"),
+                       use);
   }
-  if (!v1::Bos_IsValid(calibration.bos())) {
-    return InvalidSpec(absl::StrCat("unknown value ", calibration.bos()),
-                       "calibration.bos");
+  if (!v1::Bos_IsValid(text.bos())) {
+    return InvalidSpec(absl::StrCat("unknown value ", text.bos()),
+                       use + ".bos");
   }
   return absl::OkStatus();
 }
@@ -289,6 +290,14 @@ BosPolicy BosPolicyOf(v1::Bos bos) {
     default:
       return BosPolicy::kDocument;
   }
+}
+
+template <typename Text>
+TextSource TextSourceOf(const Text& text, const std::string& path) {
+  return {.path = path,
+          .sequence_length = text.sequence_length(),
+          .max_sequences = text.sequences(),
+          .bos = BosPolicyOf(text.bos())};
 }
 
 }  // namespace
@@ -317,23 +326,37 @@ absl::StatusOr<v1::JobSpec> CanonicalSpec(const v1::JobSpec& spec) {
       canonical.calibration().bos() == v1::BOS_UNSPECIFIED) {
     canonical.mutable_calibration()->set_bos(v1::BOS_DOCUMENT);
   }
+  if (canonical.has_evaluation() &&
+      canonical.evaluation().bos() == v1::BOS_UNSPECIFIED) {
+    canonical.mutable_evaluation()->set_bos(v1::BOS_DOCUMENT);
+  }
+  if (canonical.on_gate_failure() == v1::JobSpec::ON_GATE_FAILURE_UNSPECIFIED) {
+    canonical.set_on_gate_failure(v1::JobSpec::FAIL);
+  }
   QUANT_RETURN_IF_ERROR(CheckGates(canonical));
   return canonical;
 }
 
 TextSource CalibrationOf(const v1::JobSpec& spec, const std::string& path) {
-  return {.path = path,
-          .sequence_length = spec.calibration().sequence_length(),
-          .max_sequences = spec.calibration().sequences(),
-          .bos = BosPolicyOf(spec.calibration().bos())};
+  return TextSourceOf(spec.calibration(), path);
+}
+
+TextSource EvaluationOf(const v1::JobSpec& spec, const std::string& path) {
+  return TextSourceOf(spec.evaluation(), path);
 }
 
 absl::StatusOr<PlanRequest> ToPlanRequest(const v1::JobSpec& spec,
                                           int threads) {
   QUANT_ASSIGN_OR_RETURN(const v1::JobSpec canonical, CanonicalSpec(spec));
-  QUANT_RETURN_IF_ERROR(CheckCalibration(spec.calibration()));
+  QUANT_RETURN_IF_ERROR(CheckText(spec.calibration(), "calibration"));
+  QUANT_RETURN_IF_ERROR(CheckText(spec.evaluation(), "evaluation"));
   PlanRequest request;
   request.threads = threads;
+  request.escalate = spec.on_gate_failure() == v1::JobSpec::ESCALATE;
+  request.report = spec.report() || spec.has_evaluation();
+  for (const v1::Gate& gate : canonical.gates()) {
+    request.gates.push_back(GateOf(gate));
+  }
   for (int i = 0; i < canonical.outputs_size(); ++i) {
     auto output = ToOutputRequest(canonical.outputs(i));
     if (!output.ok()) {

@@ -28,6 +28,7 @@ void SetResult(const JobRecord& record, v1::Job& job) {
   if (!record.result.empty() && result.ParseFromString(record.result)) {
     *job.mutable_metrics() = std::move(*result.mutable_metrics());
     *job.mutable_gates() = std::move(*result.mutable_gates());
+    *job.mutable_escalation() = std::move(*result.mutable_escalation());
   }
   for (const std::string& id : record.artifacts) {
     job.add_artifacts(ArtifactName(id));

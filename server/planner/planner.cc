@@ -101,6 +101,9 @@ absl::StatusOr<std::string> Planner::Identity(const v1::JobSpec& spec,
   if (spec.has_calibration()) {
     QUANT_RETURN_IF_ERROR(add(spec.calibration().source()));
   }
+  if (spec.has_evaluation()) {
+    QUANT_RETURN_IF_ERROR(add(spec.evaluation().source()));
+  }
   return identity;
 }
 
@@ -149,6 +152,12 @@ absl::StatusOr<std::shared_ptr<const PlannedSpec>> Planner::Plan(
                            ResolveSource(spec.calibration().source()));
     QUANT_RETURN_IF_ERROR(
         LoadCalibration(*model, CalibrationOf(spec, text), request));
+  }
+  if (spec.has_evaluation()) {
+    QUANT_ASSIGN_OR_RETURN(const std::string text,
+                           ResolveSource(spec.evaluation().source()));
+    QUANT_RETURN_IF_ERROR(
+        LoadEvaluation(*model, EvaluationOf(spec, text), request));
   }
   QUANT_ASSIGN_OR_RETURN(quant::Plan plan, MakePlan(*model, request));
   planned->plan = PlanToProto(*model, plan);

@@ -20,6 +20,7 @@
 #include "core/base/thread_pool.h"
 #include "core/pipeline/execute.h"
 #include "core/pipeline/request_files.h"
+#include "core/pipeline/run.h"
 #include "core/recipe/recipe.h"
 #include "core/recipe/rpc_status.h"
 #include "quant/worker/v1/attempt.pb.h"
@@ -125,6 +126,11 @@ class Attempt {
           *model, CalibrationOf(request.spec(), request.calibration_path()),
           plan_request));
     }
+    if (!request.evaluation_path().empty()) {
+      QUANT_RETURN_IF_ERROR(LoadEvaluation(
+          *model, EvaluationOf(request.spec(), request.evaluation_path()),
+          plan_request));
+    }
     ThreadPool pool(request.threads());
     plan_request.pool = &pool;
     QUANT_ASSIGN_OR_RETURN(const Plan plan, MakePlan(*model, plan_request));
@@ -140,7 +146,7 @@ class Attempt {
         .journal = [this](int64_t done) { SendJournal(done); },
         .sync = !request.no_fsync()};
     QUANT_ASSIGN_OR_RETURN(const ExecuteResult result,
-                           Execute(*model, plan, options));
+                           RunPlanned(*model, plan_request, plan, options));
     const std::chrono::duration<double> elapsed =
         std::chrono::steady_clock::now() - started;
     AttemptEvent event;

@@ -13,7 +13,9 @@ namespace {
 
 // How a metric of several outputs becomes one of the job.
 double Merge(const std::string& name, double a, double b) {
-  if (absl::EndsWith(name, "sqnr_db")) return std::min(a, b);
+  if (absl::EndsWith(name, "sqnr_db") || name == "top1_agreement") {
+    return std::min(a, b);
+  }
   if (name == "size_bytes" || absl::EndsWith(name, "_count") ||
       name == "quantized_tensors" || name == "nonfinite_zeroed") {
     return a + b;
@@ -71,6 +73,9 @@ worker::v1::AttemptResult ToAttemptResult(const v1::JobSpec& spec,
   metrics["tensors_redone"] = static_cast<double>(result.tensors_redone);
   for (v1::GateResult& verdict : EvaluateGates(spec, result)) {
     *out.add_gates() = std::move(verdict);
+  }
+  for (v1::EscalationStep& step : EscalationOf(result)) {
+    *out.add_escalation() = std::move(step);
   }
   for (const auto& [stage, value] : result.stage_seconds) {
     (*out.mutable_stage_seconds())[stage] = value;

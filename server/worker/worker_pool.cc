@@ -176,6 +176,10 @@ absl::StatusOr<AttemptEnd> WorkerPool::RunAttempt(Slot& slot,
     QUANT_ASSIGN_OR_RETURN(*request.mutable_calibration_path(),
                            find_source_(spec.calibration().source()));
   }
+  if (spec.has_evaluation()) {
+    QUANT_ASSIGN_OR_RETURN(*request.mutable_evaluation_path(),
+                           find_source_(spec.evaluation().source()));
+  }
   request.set_threads(options_.threads_per_job);
   request.set_no_fsync(!options_.sync);
   QUANT_ASSIGN_OR_RETURN(ChildProcess child,

@@ -2,7 +2,6 @@
 
 import filecmp
 import json
-import os
 import signal
 import unittest
 
@@ -20,25 +19,11 @@ from harness import (
     Case,
     subprocess,
     wait_for,
-    write_ids,
     write_model,
-    write_text,
 )
 
 
 TOKENS = MODEL.parent / "tokens" / "tiny-own_sampled_eval.npy"
-
-
-def dataset_ids(case, jsonl, count):
-    """The first ids of a file of texts, by quantctl tokenize."""
-    ids, part = [], case.dir / "part.txt"
-    for line in jsonl.read_text().splitlines():
-        part.write_text(json.loads(line)["text"])
-        out, _ = case.ctl(OK, "tokenize", MODEL, part, "-o", "name")
-        ids += map(int, out.split())
-        if len(ids) >= count:
-            return ids[:count]
-    raise AssertionError(f"only {len(ids)} ids")
 
 
 class Usage(Case):
@@ -103,79 +88,6 @@ class Usage(Case):
         said = subprocess.run(["bash", "-c", script], capture_output=True,
                               text=True, check=True)
         self.assertEqual(said.stdout, "--scheme\n")
-
-
-class Calibrated(Case):
-    FLAGS = ["--scheme", "W4A16", "--method", "gptq", "--calibration",
-             TOKENS.with_name("tiny-own_sampled_calib.npy"),
-             "--sequence-length", "128", "--calibration-sequences", "24"]
-
-    def test_gptq_names_its_text_and_is_nearer_than_rounding(self):
-        self.ctl(OK, "quantize", MODEL, *self.FLAGS, "--act-order", "--output",
-                 "gptq")
-        self.ctl(OK, "verify", "gptq")
-        manifest = json.loads((self.dir / "gptq/manifest.json").read_text())
-        self.assertIn("tiny-own_sampled_calib.npy",
-                      [source["name"] for source in manifest["sources"]])
-        self.ctl(OK, "quantize", MODEL, "--scheme", "W4A16", "--output", "rtn")
-        kl = []
-        for artifact in ("gptq", "rtn"):
-            out, _ = self.ctl(OK, "eval", artifact, "--reference", MODEL,
-                              "--evaluation", TOKENS, "-o", "json")
-            kl.append(json.loads(out)["klMean"])
-        self.assertLess(kl[0], 0.7 * kl[1])
-
-    def test_text_is_cut_by_the_models_tokenizer(self):
-        text = write_text(self.dir / "text.jsonl")
-        flags = ["--sequence-length", "64", "--calibration-sequences", "24"]
-        job = ["quantize", MODEL, "--scheme", "W4A16", "--method", "gptq",
-               *flags, "--output"]
-        self.ctl(OK, *job, "text", "--calibration", text)
-        source = json.loads((self.dir / "text/manifest.json").read_text())
-        source = source["sources"][-1]
-        seen = self.json("calibrate", MODEL, "--data", text, *flags, "--preview")
-        self.assertEqual(source["name"], "text.jsonl")
-        self.assertEqual(source["dataset"],
-                         {"use": "calibration", "sequences": 24,
-                          "sequence_length": 64, "sha256": seen["sha256"]})
-        # The same ids from a file of ids: the same artifact.
-        write_ids(self.dir / "ids.npy", dataset_ids(self, text, 24 * 64))
-        self.ctl(OK, *job, "ids", "--calibration", "ids.npy")
-        for name in ("model.safetensors", "config.json"):
-            self.assertEqual((self.dir / "text" / name).read_bytes(),
-                             (self.dir / "ids" / name).read_bytes())
-        manifest = json.loads((self.dir / "ids/manifest.json").read_text())
-        self.assertEqual(manifest["sources"][-1]["dataset"], source["dataset"])
-
-    def test_text_that_can_not_be_used_is_refused_before_any_work(self):
-        text = self.dir / "text.txt"
-        for content, why in ((b"", "empty"), (b"PK\0\3", "binary"),
-                             (b"short", "a sequence has 64"),
-                             (b"caf\xe9", "not UTF-8")):
-            text.write_bytes(content)
-            _, said = self.ctl(USAGE, "quantize", MODEL, "--scheme", "W4A16",
-                               "--method", "gptq", "--calibration", text,
-                               "--sequence-length", "64", "--output", "o")
-            self.assertIn(why, said)
-            self.assertIn("calibration: ", said)
-            self.assertEqual(os.listdir(self.dir), ["text.txt"])
-
-    def test_weights_that_met_too_little_are_named(self):
-        flags = list(self.FLAGS)
-        flags[-1] = "9"  # 1152 tokens: fewer than two for each of 768 columns
-        out, err = self.ctl(OK, "quantize", MODEL, *flags, "--output", "out")
-        self.assertRegex(out, r"calibration_fallbacks +4\n")
-        self.assertIn("layers.3.mlp.down_proj.weight: met 1152 tokens", err)
-
-    def test_importance_for_gguf(self):
-        self.ctl(OK, "calibrate", MODEL, *self.FLAGS[4:], "--output", "m.gguf")
-        self.ctl(USAGE, "calibrate", MODEL)
-        out, _ = self.ctl(OK, "quantize", MODEL, "--scheme", "Q4_K_M",
-                          "--imatrix", "m.gguf", "--output", "out")
-        self.ctl(OK, "verify", "out")
-        _, err = self.ctl(USAGE, "calibrate", MODEL, *self.FLAGS[4:], "--output",
-                          "m.gguf")
-        self.assertIn("--overwrite", err)
 
 
 class Questions(Case):
@@ -312,8 +224,8 @@ class Questions(Case):
             '  - "size_bytes <= 1kB"\n'
         )
         file = self.json("plan", MODEL, "--recipe", "r.yaml")
-        flag = self.json("plan", MODEL, "--scheme", "W4A16",
-                         "--group-size", "64")
+        flag = self.json("plan", MODEL, "--scheme", "W4A16", "--group-size",
+                         "64", "--gate", "size_bytes<=1kB")
         self.assertEqual(file["outputs"][0]["totalBytes"],
                          flag["outputs"][0]["totalBytes"])
         over = self.json("plan", MODEL, "--recipe", "r.yaml", "--scheme", "W8A16")

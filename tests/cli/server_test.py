@@ -184,6 +184,29 @@ class Jobs(ServerCase):
         _, err = self.ctl(OK, "download", job["name"], "--output", "look")
         self.assertIn("failed a gate", err)
 
+    def test_evaluated_it_is_judged_as_it_is_here(self):
+        text = MODEL.parent / "tokens" / "tiny-own_sampled_eval.npy"
+        flags = ["--scheme", "W4A16", "--evaluate", text,
+                 "--evaluation-sequences", "16", "--gate", "kl_mean<=1",
+                 "--gate", "top1_agreement>=1"]
+        out, err = self.ctl(GATE, "submit", SOURCE, *flags, "--wait", "-o",
+                            "json")
+        job = json.loads(out)
+        self.assertEqual(job["stateReason"], "GATE_FAILED")
+        self.assertEqual([g.get("passed", False) for g in job["gates"]],
+                         [True, False])
+        self.assertEqual(job["gates"][0]["value"], job["metrics"]["kl_mean"])
+        self.assertIn("EVALUATING", err)
+        self.ctl(OK, "download", job["name"], "--output", "out")
+        self.ctl(GATE, "quantize", MODEL, *flags, "--output", "here")
+        for file in (self.dir / "here.gate-failed").iterdir():
+            self.assertEqual(file.read_bytes(),
+                             (self.dir / "out" / file.name).read_bytes(),
+                             file.name)
+        _, err = self.ctl(USAGE, "submit", SOURCE, "--scheme", "W4A16",
+                          "--gate", "kl_p99<=1")
+        self.assertIn("--evaluate FILE", err)
+
     def test_a_bad_model_is_the_models_fault(self):
         write_model(self.dir / "nan.safetensors",
                     {"a.weight": ([2, 4], [0x3F80] * 7 + [0x7FC0])})
