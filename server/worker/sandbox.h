@@ -4,10 +4,12 @@
 //
 //   no_new_privs          set-user-id programs give nothing (prctl(2))
 //   seccomp filter        no sockets, no io_uring (which has sockets of its
-//   own),
-//                         no exec, ptrace, signals to others, mounts, modules,
-//                         namespaces, keys (seccomp(2)); refused with EPERM
-//   Landlock, Linux 5.13  writes below the work directory only (landlock(7))
+//                         own), no exec, no second process, no ptrace, no
+//                         signals or limits to others, no mounts, namespaces,
+//                         modules or keys, no changes of files' rights, owners
+//                         and times (seccomp(2), syscall_filter.h)
+//   Landlock, Linux 5.13  writes below the work directory only (landlock(7));
+//                         a file can be cut short elsewhere before Linux 6.2
 //   rlimits               no core dump, few open files
 //
 // What it may still do: read what the server's user may read, compute, and

@@ -6,13 +6,16 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "tests/server/worker/worker_test_base.h"
 
@@ -130,8 +133,8 @@ TEST_F(SandboxTest, WritesInTheWorkDirectoryOnly) {
   EXPECT_EQ(InSandbox([&] { return OpenError(outside, O_RDONLY); }), 0);
 }
 
-TEST_F(SandboxTest, NoProgramsAndNoOtherProcesses) {
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST_F(SandboxTest, NoPrograms) {
   EXPECT_EQ(InSandbox([] {
               char name[] = "/bin/true";
               char* arguments[] = {name, nullptr};
@@ -139,10 +142,91 @@ TEST_F(SandboxTest, NoProgramsAndNoOtherProcesses) {
               return errno;
             }),
             EPERM);
-  const pid_t parent = ::getpid();
-  EXPECT_EQ(InSandbox([&] { return ::kill(parent, 0) == 0 ? 0 : errno; }),
+}
+
+TEST_F(SandboxTest, ThreadsButNoSecondProcess) {
+  EXPECT_EQ(InSandbox([] {
+              const pid_t pid = ::fork();
+              if (pid == 0) ::_exit(0);
+              return pid > 0 ? 0 : errno;
+            }),
             EPERM);
+  EXPECT_EQ(InSandbox([] {
+              int seven = 0;
+              std::thread([&] { seven = 7; }).join();
+              return seven;
+            }),
+            7);
+}
+
+TEST_F(SandboxTest, SignalsToItselfOnly) {
+  const pid_t parent = ::getpid();
+  const std::function<int64_t()> kills[] = {
+      [&] { return ::kill(parent, 0); },
+      [&] { return ::syscall(__NR_tkill, parent, 0); },
+      [&] { return ::syscall(__NR_tgkill, parent, parent, 0); },
+      [&] { return ::sigqueue(parent, 0, {}); },
+      [&] {
+        siginfo_t info = {};
+        info.si_code = SI_QUEUE;
+        return ::syscall(__NR_rt_tgsigqueueinfo, parent, parent, 0, &info);
+      }};
+  for (const auto& one : kills) {
+    EXPECT_EQ(InSandbox([&] { return one() == 0 ? 0 : errno; }), EPERM)
+        << &one - kills;
+  }
+  EXPECT_EQ(InSandbox([] {
+              ::signal(SIGUSR1, SIG_IGN);
+              return ::raise(SIGUSR1) == 0 ? 0 : errno;
+            }),
+            0);
+}
 #endif
+
+TEST_F(SandboxTest, LimitsOfItselfOnly) {
+  const auto set = [](pid_t pid) {
+    rlimit limit = {};
+    return ::prlimit(pid, RLIMIT_CPU, nullptr, &limit) == 0 ? 0 : errno;
+  };
+  const pid_t parent = ::getpid();
+  EXPECT_EQ(InSandbox([&] { return set(parent); }), EPERM);
+  EXPECT_EQ(InSandbox([&] { return set(0); }), 0);
+  EXPECT_EQ(InSandbox([&] { return set(::getpid()); }), 0);
+}
+
+// Landlock does not look at these, inside or outside of the work directory.
+TEST_F(SandboxTest, NoRightsOwnersOrTimesOfFiles) {
+  const std::string path = root_ + "/outside.txt";
+  const std::function<int64_t(int)> changes[] = {
+      [&](int) { return ::chmod(path.c_str(), 0777); },
+      [](int fd) { return ::fchmod(fd, 0777); },
+      [&](int) { return ::chown(path.c_str(), 0, 0); },
+      [](int fd) { return ::fchown(fd, 0, 0); },
+      [](int fd) { return ::futimens(fd, nullptr); },
+      [&](int) { return ::utimensat(AT_FDCWD, path.c_str(), nullptr, 0); },
+      [&](int) { return ::setxattr(path.c_str(), "user.a", "b", 1, 0); },
+      [](int fd) { return ::fsetxattr(fd, "user.a", "b", 1, 0); }};
+  for (const auto& one : changes) {
+    EXPECT_EQ(InSandbox([&] {
+                const int fd = ::open(path.c_str(), O_RDONLY);
+                return one(fd) == 0 ? 0 : errno;
+              }),
+              EPERM)
+        << &one - changes;
+  }
+}
+
+TEST_F(SandboxTest, NoMountsByEitherInterface) {
+  const int numbers[] = {__NR_mount,     __NR_fsopen,       __NR_fsconfig,
+                         __NR_fsmount,   __NR_fspick,       __NR_move_mount,
+                         __NR_open_tree, __NR_mount_setattr};
+  for (const int number : numbers) {
+    EXPECT_EQ(InSandbox([&] {
+                return ::syscall(number, 0, 0, 0, 0, 0) >= 0 ? 0 : errno;
+              }),
+              EPERM)
+        << number;
+  }
 }
 
 TEST_F(SandboxTest, NoCoreFewFilesAndNoneTooLong) {
