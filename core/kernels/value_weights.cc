@@ -1,6 +1,8 @@
 #include "core/kernels/value_weights.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/kernels/error_sums.h"
 #include "core/kernels/simd.h"
@@ -16,20 +18,21 @@ HWY_BEFORE_NAMESPACE();
 namespace quant {
 namespace HWY_NAMESPACE {
 
-void WeighValuesImpl(const float* x, const float* importance, float mean,
+void WeighValuesImpl(const float* x, const float* importance, float root_mean,
                      int64_t n, float* weights) {
   const DF df;
-  const VF mean_square = hn::Set(df, mean);
+  const VF one = hn::Set(df, 1), scale = hn::Set(df, root_mean);
   int64_t i = 0;
   for (; i + kFloatLanes <= n; i += kFloatLanes) {
-    const VF value = hn::LoadU(df, x + i);
+    const VF value = hn::Div(hn::LoadU(df, x + i), scale);
     // A product and a sum, each rounded, as in the plain loop below.
     const VF square = hn::Mul(value, value);
-    const VF root = hn::Sqrt(hn::Add(mean_square, square));
+    const VF root = hn::Sqrt(hn::Add(one, square));
     hn::StoreU(hn::Mul(hn::LoadU(df, importance + i), root), df, weights + i);
   }
   for (; i < n; ++i) {
-    weights[i] = importance[i] * std::sqrt(mean + x[i] * x[i]);
+    const float value = x[i] / root_mean;
+    weights[i] = importance[i] * std::sqrt(1 + value * value);
   }
 }
 
@@ -47,8 +50,13 @@ void WeighValues(const float* x, const float* importance, int64_t n,
   if (n <= 0) return;
   LaneSums sums;
   AddErrors(x, x, n, sums);
-  const float mean = static_cast<float>(CombineLanes(sums.signal) / n);
-  HWY_DYNAMIC_DISPATCH(WeighValuesImpl)(x, importance, mean, n, weights);
+  const auto root_mean =
+      static_cast<float>(std::sqrt(CombineLanes(sums.signal) / n));
+  if (root_mean < std::numeric_limits<float>::min()) {
+    std::copy_n(importance, n, weights);
+    return;
+  }
+  HWY_DYNAMIC_DISPATCH(WeighValuesImpl)(x, importance, root_mean, n, weights);
 }
 
 }  // namespace quant

@@ -8,8 +8,9 @@ namespace quant {
 
 // x [n] finite, importance [n] >= 0 (mean square of the input of each column):
 //
-//   weights[i] = importance[i] sqrt(mean(x^2) + x[i]^2)
+//   weights[i] = importance[i] sqrt(1 + x[i]^2 / mean(x^2))
 //
+// or, of a row of (almost) zeros, the importance alone.
 // Importance alone would give the least squared error of the outputs if inputs
 // were uncorrelated. The factor leans towards large values, of which outputs
 // consist; llama.cpp's quantizer has it too, and models diverge less with it

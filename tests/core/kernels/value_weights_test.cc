@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -26,19 +27,33 @@ TEST_P(ValueWeightsTest, EqualsThePlainLoop) {
       lanes[i % kVirtualLanes] += static_cast<double>(x[i]) * x[i];
     }
     WeighValues(x.data(), importance.data(), n, weights.data());
-    const float mean = static_cast<float>(CombineLanes(lanes) / n);
+    const auto root_mean =
+        static_cast<float>(std::sqrt(CombineLanes(lanes) / n));
     for (int i = 0; i < n; ++i) {
-      const float square = x[i] * x[i];
-      EXPECT_EQ(weights[i], importance[i] * std::sqrt(mean + square)) << i;
+      const float ratio = x[i] / root_mean;
+      const float square = ratio * ratio;
+      EXPECT_EQ(weights[i], importance[i] * std::sqrt(1 + square)) << i;
     }
   }
 }
 
-TEST_P(ValueWeightsTest, RowsOfZerosWeighNothing) {
-  const std::vector<float> x(20), importance(20, 3);
-  std::vector<float> weights(20, -1);
+TEST_P(ValueWeightsTest, RowsOfZerosWeighWhatTheirInputsDo) {
+  for (const float tiny : {0.0f, 1e-45f, 1e-40f}) {
+    const std::vector<float> x(20, tiny), importance(20, 3);
+    std::vector<float> weights(20, -1);
+    WeighValues(x.data(), importance.data(), 20, weights.data());
+    EXPECT_EQ(weights, importance) << tiny;
+  }
+}
+
+TEST_P(ValueWeightsTest, TheLargestValuesDoNotOverflow) {
+  std::vector<float> x(20, std::numeric_limits<float>::max()), weights(20);
+  x[3] = 1;
+  const std::vector<float> importance(20, 3);
   WeighValues(x.data(), importance.data(), 20, weights.data());
-  EXPECT_EQ(weights, std::vector<float>(20));
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_NEAR(weights[i], i == 3 ? 3 : 3 * std::sqrt(1 + 20.0f / 19), 1e-5);
+  }
 }
 
 QUANT_FOR_EACH_TARGET(ValueWeightsTest);
