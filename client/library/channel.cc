@@ -84,6 +84,10 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
   // One connection per Client: two clients of one process don't share windows.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  if (!options.tls && !options.token.empty()) {
+    // CheckToken found a peer on this machine. A proxy would read the token.
+    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  }
   return grpc::experimental::CreateCustomChannelWithInterceptors(
       target, credentials, arguments, TokenInterceptors(options.token));
 }
