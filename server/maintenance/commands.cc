@@ -88,6 +88,9 @@ absl::StatusOr<int> RunRestore(const Options& options) {
   const absl::StatusOr<FileLock> lock =
       FileLock::Acquire(JoinPath(options.data_dir, "lock"));
   if (!lock.ok()) {
+    if (GetReason(lock.status()) != Reason::kWorkDirLocked) {
+      return lock.status();
+    }
     return Annotate(lock.status(), "a server runs on it; stop it first");
   }
   const std::string queue = options.queue();
@@ -155,8 +158,8 @@ int RunMaintenance(const std::vector<std::string>& arguments) {
   command.add_options(app, options);
   try {
     // CLI11 takes the last argument first.
-    app.parse(std::vector<std::string>(arguments.rbegin(),
-                                       arguments.rend() - 1));
+    app.parse(
+        std::vector<std::string>(arguments.rbegin(), arguments.rend() - 1));
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kExitOk : kExitUsage;
   }

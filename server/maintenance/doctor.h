@@ -19,6 +19,8 @@ struct Finding {
   Severity severity = Severity::kOk;
   std::string check;   // "queue", "artifacts", "uploads", "work", "disk"
   std::string detail;  // what was found, and what to do
+
+  bool operator==(const Finding&) const = default;
 };
 
 struct DoctorOptions {

@@ -1,5 +1,6 @@
 #include "server/queue/queue_file.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -117,15 +118,52 @@ std::string NameForReplaced(const std::string& path) {
   }
 }
 
-// A second name for the old queue, and none for its log, which belongs to it.
+absl::Status Unlink(const std::string& path) {
+  if (::unlink(path.c_str()) == 0 || errno == ENOENT) return absl::OkStatus();
+  return ErrnoError(errno, path);
+}
+
+// A second name, which was free.
+absl::Status Link(const std::string& path, const std::string& name) {
+  if (::link(path.c_str(), name.c_str()) == 0) return absl::OkStatus();
+  if (errno == EEXIST) return Refuse(name, "exists; name a file that does not");
+  return ErrnoError(errno, name);
+}
+
+// The file of root's making belongs to whom the old one belonged: to the
+// server.
+absl::Status GiveToOwnerOf(const std::string& old, const std::string& path) {
+  struct stat info;
+  if (::stat(old.c_str(), &info) != 0) return ErrnoError(errno, old);
+  if (info.st_uid == ::geteuid() && info.st_gid == ::getegid()) {
+    return absl::OkStatus();
+  }
+  if (::chown(path.c_str(), info.st_uid, info.st_gid) == 0) {
+    return absl::OkStatus();
+  }
+  return ErrnoError(errno, absl::StrCat(path, ": giving it to its owner"));
+}
+
+// Commits that are in the log only go into the file, and the log goes: a file
+// and another file's log would make nonsense. What can't be read keeps its log.
+bool FoldLog(const std::string& path) {
+  auto db = SqliteDatabase::Open({.path = path});
+  return db.ok() && (*db)->Execute("PRAGMA wal_checkpoint(TRUNCATE)").ok() &&
+         (*db)->Execute("PRAGMA journal_mode=DELETE").ok();
+}
+
+// A second name for the old queue, so that it is there until the moment the new
+// one takes its place. A log that could not be folded goes with it first.
 absl::StatusOr<std::string> KeepReplaced(const std::string& path) {
   if (!PathExists(path)) return std::string();
   const std::string kept = NameForReplaced(path);
-  if (link(path.c_str(), kept.c_str()) != 0) return ErrnoError(errno, kept);
+  const bool folded = FoldLog(path);
+  QUANT_RETURN_IF_ERROR(Link(path, kept));
   for (const char* suffix : {"-wal", "-shm"}) {
     const std::string log = absl::StrCat(path, suffix);
     if (!PathExists(log)) continue;
-    QUANT_RETURN_IF_ERROR(Rename(log, absl::StrCat(kept, suffix)));
+    QUANT_RETURN_IF_ERROR(folded ? Unlink(log)
+                                 : Rename(log, absl::StrCat(kept, suffix)));
   }
   return kept;
 }
@@ -137,7 +175,14 @@ absl::StatusOr<QueueFileReport> InspectQueueFile(const std::string& path) {
   QueueFileReport report;
   QUANT_ASSIGN_OR_RETURN(report.schema_version, SchemaVersion(*db, path));
   QUANT_ASSIGN_OR_RETURN(report.damage, FindDamage(*db));
-  QUANT_ASSIGN_OR_RETURN(report.jobs, ReadJobs(*db));
+  absl::StatusOr<std::vector<QueueFileReport::Job>> jobs = ReadJobs(*db);
+  if (jobs.ok()) {
+    report.jobs = *std::move(jobs);
+  } else if (report.damage.empty()) {
+    return jobs.status();
+  } else {
+    report.damage.push_back(std::string(jobs.status().message()));
+  }
   return report;
 }
 
@@ -147,10 +192,11 @@ absl::Status BackUpQueueFile(const std::string& path,
     return Refuse(target, "exists; name a file that does not");
   }
   const std::string aside = absl::StrCat(target, ".incomplete");
-  QUANT_RETURN_IF_ERROR(RemoveTree(aside));
+  QUANT_RETURN_IF_ERROR(Unlink(aside));
   QUANT_RETURN_IF_ERROR(CopyTo(aside, path));
   QUANT_RETURN_IF_ERROR(Sync(aside));
-  QUANT_RETURN_IF_ERROR(Rename(aside, target));
+  QUANT_RETURN_IF_ERROR(Link(aside, target));
+  QUANT_RETURN_IF_ERROR(Unlink(aside));
   return SyncDirectory(DirectoryOf(target));
 }
 
@@ -158,12 +204,13 @@ absl::StatusOr<std::string> RestoreQueueFile(const std::string& backup,
                                              const std::string& path) {
   const std::string aside = absl::StrCat(path, ".restoring");
   for (const char* suffix : {"", "-wal", "-shm"}) {
-    QUANT_RETURN_IF_ERROR(RemoveTree(absl::StrCat(aside, suffix)));
+    QUANT_RETURN_IF_ERROR(Unlink(absl::StrCat(aside, suffix)));
   }
   QUANT_RETURN_IF_ERROR(CopyTo(aside, backup));
   // Opened once as a server does, which checks and migrates it.
   QUANT_RETURN_IF_ERROR(OpenSqliteWriter(aside, /*max_pages=*/0).status());
   QUANT_RETURN_IF_ERROR(Sync(aside));
+  if (PathExists(path)) QUANT_RETURN_IF_ERROR(GiveToOwnerOf(path, aside));
   QUANT_ASSIGN_OR_RETURN(std::string replaced, KeepReplaced(path));
   QUANT_RETURN_IF_ERROR(Rename(aside, path));
   QUANT_RETURN_IF_ERROR(SyncDirectory(DirectoryOf(path)));

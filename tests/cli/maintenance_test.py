@@ -113,6 +113,10 @@ class Maintenance(ServerCase):
         out = self.quantd(0, "restore", "--data-dir", self.data, "--from",
                           backup)
         self.assertIn("what was there before", out)
+        # Of the killed server's log too: folded into what was kept.
+        self.assertEqual(sorted(path.name for path in
+                                self.data.glob("*.replaced.*")),
+                         ["queue.sqlite.replaced.1"])
         # The artifact of the job that the backup does not know.
         warnings = self.details(self.doctor(0), "warning")
         self.assertTrue(any(second.removeprefix("jobs/") in text
@@ -124,8 +128,7 @@ class Maintenance(ServerCase):
                          "SUCCEEDED")
         # What was replaced can be put back in turn.
         self.stop_server()
-        [replaced] = [path for path in self.data.glob("*.replaced.*")
-                      if path.suffix == ".1"]
+        [replaced] = self.data.glob("*.replaced.*")
         self.quantd(0, "restore", "--data-dir", self.data, "--from", replaced)
         self.start_server()
         self.assertEqual(self.json("get", second)["state"], "SUCCEEDED")
