@@ -1,4 +1,5 @@
 #include <iostream>
+#include <map>
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/command.h"
@@ -20,6 +21,11 @@ namespace {
 class Submit : public Command {
  public:
   void AddFlags(CLI::App& app) override {
+    static const std::map<std::string, int> kPriorities = {
+        {"background", v1::JobSpec::BACKGROUND},
+        {"normal", v1::JobSpec::NORMAL},
+        {"high", v1::JobSpec::HIGH},
+        {"urgent", v1::JobSpec::URGENT}};
     app.add_option("model", model_,
                    "A local model to upload, or server:PATH for one under a "
                    "model root of the server")
@@ -31,8 +37,16 @@ class Submit : public Command {
     app.add_option("--label", labels_, "K=V, repeatable")
         ->expected(1)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    app.add_option("--priority", priority_,
+                   "background, normal, high or urgent (default normal): each "
+                   "step is worth 30 minutes of waiting")
+        ->transform(CLI::CheckedTransformer(kPriorities, CLI::ignore_case)
+                        .description("PRIORITY"));
+    app.add_option("--timeout", timeout_,
+                   "An attempt that takes longer fails the job, e.g. 2h");
     auto* wait = app.add_flag("--wait", wait_, "Wait for the end of the job");
-    app.add_option("--timeout", timeout_, "Wait at most so long, e.g. 30m")
+    app.add_option("--wait-timeout", wait_timeout_,
+                   "Wait at most so long, e.g. 30m; the job goes on")
         ->needs(wait);
     app.add_flag("--cancel-on-interrupt", cancel_on_interrupt_,
                  "Ctrl-C cancels the job instead of leaving it alone")
@@ -46,9 +60,9 @@ class Submit : public Command {
   absl::StatusOr<int> Run() override {
     InterruptScope interrupt;
     FollowOptions follow;
-    if (!timeout_.empty()) {
+    if (!wait_timeout_.empty()) {
       QUANT_ASSIGN_OR_RETURN(follow.timeout,
-                             ParseDuration("--timeout", timeout_));
+                             ParseDuration("--wait-timeout", wait_timeout_));
     }
     QUANT_ASSIGN_OR_RETURN(v1::CreateJobRequest request, MakeRequest());
     QUANT_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
@@ -77,6 +91,7 @@ class Submit : public Command {
   absl::StatusOr<v1::CreateJobRequest> MakeRequest() const {
     v1::CreateJobRequest request;
     QUANT_ASSIGN_OR_RETURN(*request.mutable_spec(), recipe_.Build());
+    QUANT_RETURN_IF_ERROR(AddSchedule(*request.mutable_spec()));
     request.set_request_id(request_id_);
     for (const std::string& label : labels_) {
       const size_t equals = label.find('=');
@@ -88,6 +103,14 @@ class Submit : public Command {
           label.substr(equals + 1);
     }
     return request;
+  }
+
+  absl::Status AddSchedule(v1::JobSpec& spec) const {
+    spec.set_priority(static_cast<v1::JobSpec::Priority>(priority_));
+    if (timeout_.empty()) return absl::OkStatus();
+    QUANT_ASSIGN_OR_RETURN(*spec.mutable_timeout(),
+                           ParseProtoDuration("--timeout", timeout_));
+    return absl::OkStatus();
   }
 
   absl::StatusOr<int> Follow(Client& client, const v1::Job& job,
@@ -115,7 +138,9 @@ class Submit : public Command {
   std::string request_id_;
   std::vector<std::string> labels_;
   bool wait_ = false;
+  int priority_ = v1::JobSpec::PRIORITY_UNSPECIFIED;
   std::string timeout_;
+  std::string wait_timeout_;
   bool cancel_on_interrupt_ = false;
   std::string output_;
   ServerFlags server_;

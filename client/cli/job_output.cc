@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "core/recipe/recipe.h"
+#include "core/recipe/schedule.h"
 
 namespace quant::cli {
 namespace {
@@ -112,6 +113,10 @@ void PrintJob(const v1::Job& job, OutputFormat format) {
   }
   if (job.has_end_time()) {
     facts.emplace_back("ended", TimeText(job.end_time()));
+  }
+  if (PriorityOf(job.spec()) != v1::JobSpec::NORMAL) {
+    facts.emplace_back("priority",
+                       v1::JobSpec::Priority_Name(PriorityOf(job.spec())));
   }
   AddProgress(job, facts);
   AddMap("label", job.labels(), facts);

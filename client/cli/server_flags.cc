@@ -11,6 +11,7 @@
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
+#include "google/protobuf/util/time_util.h"
 
 namespace quant::cli {
 namespace {
@@ -97,6 +98,14 @@ absl::StatusOr<std::chrono::milliseconds> ParseDuration(
         flag, ": ", text, " is out of range; allowed are 1ms to 8760h"));
   }
   return absl::ToChronoMilliseconds(duration);
+}
+
+absl::StatusOr<google::protobuf::Duration> ParseProtoDuration(
+    const std::string& flag, const std::string& text) {
+  QUANT_ASSIGN_OR_RETURN(const std::chrono::milliseconds duration,
+                         ParseDuration(flag, text));
+  return google::protobuf::util::TimeUtil::MillisecondsToDuration(
+      duration.count());
 }
 
 std::string FullName(const std::string& collection, const std::string& name) {

@@ -8,6 +8,7 @@
 #include "CLI/App.hpp"
 #include "absl/status/statusor.h"
 #include "client/library/client.h"
+#include "google/protobuf/duration.pb.h"
 
 namespace quant::cli {
 
@@ -30,6 +31,10 @@ class ServerFlags {
 
 // "90s", "5m", "1h30m", or plain seconds. Positive.
 absl::StatusOr<std::chrono::milliseconds> ParseDuration(
+    const std::string& flag, const std::string& text);
+
+// The same as a message.
+absl::StatusOr<google::protobuf::Duration> ParseProtoDuration(
     const std::string& flag, const std::string& text);
 
 // "jobs/x" for "jobs/x" and "x"; likewise for other collections.

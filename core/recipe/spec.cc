@@ -11,6 +11,7 @@
 #include "core/base/names.h"
 #include "core/base/status_macros.h"
 #include "core/recipe/recipe.h"
+#include "core/recipe/schedule.h"
 #include "core/recipe/scheme_proto.h"
 
 namespace quant {
@@ -334,6 +335,9 @@ absl::StatusOr<v1::JobSpec> CanonicalSpec(const v1::JobSpec& spec) {
     canonical.set_on_gate_failure(v1::JobSpec::FAIL);
   }
   QUANT_RETURN_IF_ERROR(CheckGates(canonical));
+  QUANT_RETURN_IF_ERROR(CheckSchedule(canonical));
+  // The default is left out: specs of clients that don't know it stay the same.
+  if (canonical.priority() == v1::JobSpec::NORMAL) canonical.clear_priority();
   return canonical;
 }
 

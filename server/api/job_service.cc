@@ -7,6 +7,7 @@
 #include "core/base/checked_math.h"
 #include "core/base/error.h"
 #include "core/base/status_macros.h"
+#include "core/recipe/schedule.h"
 #include "server/api/job_proto.h"
 #include "server/api/job_request.h"
 #include "server/api/names.h"
@@ -150,6 +151,7 @@ void JobService::Insert(UnaryCallPtr call, const v1::CreateJobRequest& request,
   enqueue.request_digest =
       RequestDigest(planned->canonical_bytes, enqueue.labels);
   enqueue.max_attempts = env_.options.max_attempts;
+  enqueue.priority = PriorityOf(planned->canonical);
   enqueue.owner = OwnerOf(call->caller());
   if (env_.limiter != nullptr) {
     enqueue.max_open_jobs = env_.limiter->limits().open_jobs;

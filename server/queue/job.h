@@ -36,6 +36,11 @@ struct JobOwner {
   auto operator<=>(const JobOwner&) const = default;
 };
 
+// Values are those of quant.v1.JobSpec.Priority.
+inline constexpr int kLeastPriority = 1;
+inline constexpr int kNormalPriority = 2;
+inline constexpr int kMostPriority = 4;
+
 // All times are microseconds since the Unix epoch, in the store's clock; 0 =
 // not yet.
 struct JobRecord {
@@ -43,6 +48,7 @@ struct JobRecord {
   std::string spec;  // serialized quant.v1.JobSpec, never looked into
   std::map<std::string, std::string> labels;
   JobOwner owner = {};
+  int priority = kNormalPriority;
   JobState state = JobState::kQueued;
   std::string state_reason;   // UPPER_SNAKE, may be empty
   int attempt = 0;            // attempts started, drained ones given back
@@ -53,10 +59,11 @@ struct JobRecord {
   std::string lease_token;    // of the running attempt; empty otherwise
   std::string lease_owner;    // node incarnation that holds it
   int64_t lease_until = 0;
-  int64_t run_after = 0;  // not claimed before (backoff)
-  std::string progress;   // serialized quant.v1.Progress, latest known
-  std::string result;     // serialized quant.worker.v1.AttemptResult
-  std::string error;      // serialized google.rpc.Status of the last failure
+  int64_t run_after = 0;     // not claimed before (backoff)
+  int64_t requeue_time = 0;  // of the last retry by a caller
+  std::string progress;      // serialized quant.v1.Progress, latest known
+  std::string result;        // serialized quant.worker.v1.AttemptResult
+  std::string error;         // serialized google.rpc.Status of the last failure
   std::vector<std::string> artifacts;  // artifact ids
   int64_t event_sequence = 0;          // of the latest durable event
   int64_t create_time = 0;

@@ -194,6 +194,10 @@ absl::StatusOr<JobRecord> JobCommands::Enqueue(const EnqueueRequest& request) {
     return InvalidSpec(
         absl::StrCat("max_attempts: ", request.max_attempts, "; at least 1"));
   }
+  if (request.priority < kLeastPriority || request.priority > kMostPriority) {
+    return InvalidSpec(absl::StrCat("priority: ", request.priority, "; ",
+                                    kLeastPriority, " to ", kMostPriority));
+  }
   QUANT_ASSIGN_OR_RETURN(std::optional<JobRecord> repeat,
                          FindRepeat(request, now));
   if (repeat) return *std::move(repeat);

@@ -19,6 +19,10 @@ std::string FormatJobKey(JobKey key) {
   return id;
 }
 
+int64_t TimeOfJobKey(JobKey key) {
+  return static_cast<int64_t>(key.high >> kRandomBitsHigh) * 1000;
+}
+
 std::optional<JobKey> ParseJobKey(absl::string_view id) {
   if (id.size() != kIdLength || id[0] > '7') return std::nullopt;
   JobKey key;

@@ -22,6 +22,9 @@ struct JobKey {
 };
 
 std::string FormatJobKey(JobKey key);
+// When it was made, in microseconds since the Unix epoch; never falls from one
+// key to the next.
+int64_t TimeOfJobKey(JobKey key);
 // nullopt unless `id` is exactly what FormatJobKey writes.
 std::optional<JobKey> ParseJobKey(absl::string_view id);
 

@@ -11,7 +11,9 @@ JobBrief BriefOf(const JobRecord& record) {
           .lease_token = record.lease_token,
           .lease_until = record.lease_until,
           .progress = record.progress,
-          .owner = record.owner};
+          .owner = record.owner,
+          .priority = record.priority,
+          .requeue_time = record.requeue_time};
 }
 
 void JobIndex::SetCounts(std::map<JobState, int64_t> counts) {
@@ -55,7 +57,11 @@ void JobIndex::Add(const JobBrief& job) {
   }
   std::optional<JobKey> key = ParseJobKey(job.id);
   if (!key) return;
-  waiting_[*key] = {job.run_after, job.create_time, false};
+  const int64_t since =
+      job.requeue_time != 0 ? job.requeue_time : TimeOfJobKey(*key);
+  waiting_[*key] = {.run_after = job.run_after,
+                    .rank = since - job.priority * ageing_micros_,
+                    .create_time = job.create_time};
   delayed_.insert({job.run_after, *key});
 }
 
@@ -75,7 +81,7 @@ void JobIndex::Remove(const JobBrief& job) {
   auto it = waiting_.find(*key);
   if (it == waiting_.end()) return;
   if (it->second.due) {
-    due_.erase(*key);
+    due_.erase({it->second.rank, *key});
   } else {
     delayed_.erase({it->second.run_after, *key});
   }
@@ -92,8 +98,9 @@ void JobIndex::MoveDue(int64_t now) {
   while (!delayed_.empty() && delayed_.begin()->first <= now) {
     JobKey key = delayed_.begin()->second;
     delayed_.erase(*delayed_.begin());
-    due_.insert(key);
-    waiting_[key].due = true;
+    Waiting& job = waiting_[key];
+    due_.insert({job.rank, key});
+    job.due = true;
     became_due_ = true;
   }
 }
@@ -108,7 +115,7 @@ std::optional<std::string> JobIndex::NextDue(int64_t now) {
   std::lock_guard lock(mutex_);
   MoveDue(now);
   if (due_.empty()) return std::nullopt;
-  return FormatJobKey(*due_.begin());
+  return FormatJobKey(due_.begin()->second);
 }
 
 std::optional<int64_t> JobIndex::NextDueTime() {
@@ -124,7 +131,9 @@ std::optional<int64_t> JobIndex::Position(const std::string& id, int64_t now) {
   MoveDue(now);
   auto it = waiting_.find(*key);
   if (it == waiting_.end()) return std::nullopt;
-  if (it->second.due) return static_cast<int64_t>(due_.order_of_key(*key));
+  if (it->second.due) {
+    return static_cast<int64_t>(due_.order_of_key({it->second.rank, *key}));
+  }
   return static_cast<int64_t>(
       due_.size() + delayed_.order_of_key({it->second.run_after, *key}));
 }

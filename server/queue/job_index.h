@@ -2,8 +2,11 @@
 // in claim order; who runs, under which lease, with which progress; and counts
 // by state. Fed by every change, so reading it costs no disk.
 //
-// Claim order: jobs that are due by creation; then those whose backoff is not
-// over, by the end of it. Once due, always due.
+// Claim order: jobs that are due, those first that have waited for longest,
+// where each step of priority counts as so much waiting; then those whose
+// backoff is not over, by the end of it. Once due, always due. All who wait
+// gain alike, so the order of two jobs never changes, and no job waits for
+// those that come (most - least priority) steps after it.
 //
 // Thread-safe.
 #ifndef QUANT_SERVER_QUEUE_JOB_INDEX_H_
@@ -23,6 +26,7 @@
 
 #include "server/queue/job.h"
 #include "server/queue/job_id.h"
+#include "server/queue/job_store.h"
 
 namespace quant {
 
@@ -37,12 +41,17 @@ struct JobBrief {
   int64_t lease_until = 0;
   std::string progress;
   JobOwner owner = {};
+  int priority = kNormalPriority;
+  int64_t requeue_time = 0;
 };
 
 JobBrief BriefOf(const JobRecord& record);
 
 class JobIndex {
  public:
+  explicit JobIndex(int64_t ageing_micros = kAgeingMicros)
+      : ageing_micros_(ageing_micros) {}
+
   void SetCounts(std::map<JobState, int64_t> counts);  // of terminal jobs
   // `before` is null for a new job, `after` for one that is deleted.
   void Replace(const JobBrief* before, const JobBrief* after);
@@ -87,6 +96,7 @@ class JobIndex {
                        __gnu_pbds::tree_order_statistics_node_update>;
   struct Waiting {
     int64_t run_after = 0;
+    int64_t rank = 0;  // when it began to wait, less what its priority counts
     int64_t create_time = 0;
     bool due = false;
   };
@@ -103,11 +113,12 @@ class JobIndex {
   void Add(const JobBrief& job);
   void Remove(const JobBrief& job);
 
+  const int64_t ageing_micros_;
   std::mutex mutex_;
   std::map<JobState, int64_t> counts_;
   std::map<JobOwner, int64_t> open_;  // jobs that have not ended
   std::map<JobKey, Waiting> waiting_;
-  RankTree<JobKey> due_;
+  RankTree<std::pair<int64_t, JobKey>> due_;
   RankTree<std::pair<int64_t, JobKey>> delayed_;
   bool became_due_ = false;
   std::unordered_map<std::string, Lease> leases_;

@@ -35,6 +35,7 @@ struct EnqueueRequest {
   std::string request_id;
   std::string request_digest;
   int max_attempts = 5;
+  int priority = kNormalPriority;
   JobOwner owner = {};
   // RESOURCE_EXHAUSTED QUOTA_EXCEEDED when the owner has so many jobs that have
   // not ended; 0: no limit. A repeat is answered before that is looked at.
@@ -117,15 +118,16 @@ class JobStore {
                      JobCallback done) = 0;
   virtual void Delete(const std::string& id, const std::string& etag,
                       JobCallback done) = 0;
-  // Jobs that will be claimed before this queued one: those that are due by
-  // creation, then those that wait for a backoff by its end. In memory.
+  // Jobs that will be claimed before this queued one: those that are due in the
+  // order of Claim, then those that wait for a backoff by its end. In memory.
   // NOT_FOUND JOB_NOT_FOUND when the job does not wait.
   virtual absl::StatusOr<int64_t> QueuePosition(const std::string& id) = 0;
   virtual QueueStats Stats() = 0;
 
   // --- workers ---
-  // The oldest job that is due, now RUNNING under a new lease of `owner`; or
-  // NOT_FOUND JOB_NOT_FOUND when none is due.
+  // The first job that is due, now RUNNING under a new lease of `owner`; or
+  // NOT_FOUND JOB_NOT_FOUND when none is due. First is who waits for longest,
+  // each step of priority counting as ageing_micros.
   virtual void Claim(const std::string& owner, JobCallback done) = 0;
   // Extends the lease. The record tells whether a cancellation was requested.
   virtual void Heartbeat(const std::string& id, const std::string& token,
@@ -165,12 +167,16 @@ class JobStore {
 // Changes whenever the durable part of the job changes: "\"<sequence>\"".
 std::string Etag(const JobRecord& record);
 
+// After so long a waiting job is worth as much as one of the next priority.
+inline constexpr int64_t kAgeingMicros = int64_t{30} * 60 * 1'000'000;
+
 // Lease arithmetic and retry policy, the same for all backends.
 struct QueueOptions {
   int64_t lease_ttl_micros = 60'000'000;
   int64_t backoff_base_micros = 5'000'000;   // doubles per attempt
   int64_t backoff_max_micros = 900'000'000;  // then +-20 % jitter
   int poison_after = 3;
+  int64_t ageing_micros = kAgeingMicros;
   int max_events_per_job = 1000;  // older ones are compacted
   int64_t request_id_ttl_micros = int64_t{7} * 24 * 3600 * 1'000'000;
   uint64_t jitter_seed = 0;  // 0: from the operating system

@@ -109,7 +109,8 @@ absl::StatusOr<std::string> SqliteJobTable::Load(JobIndex& index) {
       SqliteStatement query,
       writer_->Prepare(
           "SELECT j.id, state, run_after, create_time, lease_owner,"
-          " lease_token, lease_until, progress, tenant, principal"
+          " lease_token, lease_until, progress, tenant, principal, priority,"
+          " requeue_time"
           " FROM job j JOIN job_spec s ON s.id = j.id"
           " WHERE state IN (1, 2, 3)"));
   while (true) {
@@ -124,7 +125,9 @@ absl::StatusOr<std::string> SqliteJobTable::Load(JobIndex& index) {
                  .lease_until = query.ColumnInt(6),
                  .progress = query.ColumnBytes(7),
                  .owner = {.tenant = query.ColumnBytes(8),
-                           .principal = query.ColumnBytes(9)}};
+                           .principal = query.ColumnBytes(9)},
+                 .priority = static_cast<int>(query.ColumnInt(10)),
+                 .requeue_time = query.ColumnInt(11)};
     index.Replace(nullptr, &job);
   }
   QUANT_ASSIGN_OR_RETURN(SqliteStatement newest,

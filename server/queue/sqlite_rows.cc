@@ -39,6 +39,7 @@ void BindJob(SqliteStatement& statement, const JobRecord& job,
       .Text(job.lease_owner)
       .Int(job.lease_until)
       .Int(job.run_after)
+      .Int(job.requeue_time)
       .Blob(job.progress)
       .Blob(job.result)
       .Blob(job.error)
@@ -53,15 +54,16 @@ void BindJob(SqliteStatement& statement, const JobRecord& job,
 constexpr char kInsertJob[] =
     "INSERT INTO job(state, state_reason, attempt, max_attempts,"
     " attempts_forgiven, crashes_in_a_row, lease_token, lease_owner,"
-    " lease_until, run_after, progress, result, error, artifacts,"
+    " lease_until, run_after, requeue_time, progress, result, error, artifacts,"
     " event_sequence, create_time, start_time, end_time, update_time, id)"
-    " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+    " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
 constexpr char kUpdateJob[] =
     "UPDATE job SET state=?, state_reason=?, attempt=?, max_attempts=?,"
     " attempts_forgiven=?, crashes_in_a_row=?, lease_token=?, lease_owner=?,"
-    " lease_until=?, run_after=?, progress=?, result=?, error=?, artifacts=?,"
-    " event_sequence=?, create_time=?, start_time=?, end_time=?,"
+    " lease_until=?, run_after=?, requeue_time=?, progress=?, result=?, "
+    "error=?,"
+    " artifacts=?, event_sequence=?, create_time=?, start_time=?, end_time=?,"
     " update_time=? WHERE id=?";
 
 absl::Status RunWithId(SqliteDatabase& db, const std::string& sql,
@@ -75,9 +77,10 @@ absl::Status RunWithId(SqliteDatabase& db, const std::string& sql,
 const char kSelectJob[] =
     "SELECT j.id, j.state, j.state_reason, j.attempt, j.max_attempts,"
     " j.attempts_forgiven, j.crashes_in_a_row, j.lease_token, j.lease_owner,"
-    " j.lease_until, j.run_after, j.progress, j.result, j.error, j.artifacts,"
-    " j.event_sequence, j.create_time, j.start_time, j.end_time,"
-    " j.update_time, s.spec, s.labels, s.tenant, s.principal"
+    " j.lease_until, j.run_after, j.requeue_time, j.progress, j.result, "
+    "j.error,"
+    " j.artifacts, j.event_sequence, j.create_time, j.start_time, j.end_time,"
+    " j.update_time, s.spec, s.labels, s.tenant, s.principal, s.priority"
     " FROM job j CROSS JOIN job_spec s ON s.id = j.id ";
 
 // "<length>:<bytes>" for each.
@@ -120,6 +123,7 @@ absl::StatusOr<JobRecord> JobOfRow(const SqliteStatement& row) {
   job.lease_owner = row.ColumnBytes(column++);
   job.lease_until = row.ColumnInt(column++);
   job.run_after = row.ColumnInt(column++);
+  job.requeue_time = row.ColumnInt(column++);
   job.progress = row.ColumnBytes(column++);
   job.result = row.ColumnBytes(column++);
   job.error = row.ColumnBytes(column++);
@@ -139,6 +143,7 @@ absl::StatusOr<JobRecord> JobOfRow(const SqliteStatement& row) {
   }
   job.owner.tenant = row.ColumnBytes(column++);
   job.owner.principal = row.ColumnBytes(column++);
+  job.priority = static_cast<int>(row.ColumnInt(column++));
   return job;
 }
 
@@ -153,13 +158,14 @@ absl::Status InsertJobRows(SqliteDatabase& db, const JobRecord& job) {
   {
     QUANT_ASSIGN_OR_RETURN(
         SqliteStatement insert,
-        db.Prepare("INSERT INTO job_spec(id, spec, labels, tenant, principal)"
-                   " VALUES(?,?,?,?,?)"));
+        db.Prepare("INSERT INTO job_spec(id, spec, labels, tenant, principal,"
+                   " priority) VALUES(?,?,?,?,?,?)"));
     QUANT_RETURN_IF_ERROR(insert.Text(job.id)
                               .Blob(job.spec)
                               .Blob(labels)
                               .Text(job.owner.tenant)
                               .Text(job.owner.principal)
+                              .Int(job.priority)
                               .Run());
   }
   for (const auto& [key, value] : job.labels) {

@@ -95,6 +95,13 @@ ALTER TABLE job_spec ADD COLUMN tenant TEXT NOT NULL DEFAULT '';
 ALTER TABLE job_spec ADD COLUMN principal TEXT NOT NULL DEFAULT '';
 CREATE INDEX job_by_tenant ON job_spec(tenant, id);
 )sql",
+    // 3: priorities. Jobs from before are NORMAL, and wait since their
+    // creation.
+    R"sql(
+ALTER TABLE job_spec ADD COLUMN priority INTEGER NOT NULL DEFAULT 2
+  CHECK(priority BETWEEN 1 AND 4);
+ALTER TABLE job ADD COLUMN requeue_time INTEGER NOT NULL DEFAULT 0;
+)sql",
 };
 static_assert(std::size(kMigrations) == kSqliteSchemaVersion - 1);
 

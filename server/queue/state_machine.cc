@@ -163,6 +163,7 @@ void ApplyEffect(Effect effect, const CauseInput& input,
     case Effect::kReset:
       Reset(job);
       job.run_after = input.now;
+      job.requeue_time = input.now;
       return;
   }
 }
@@ -261,6 +262,7 @@ JobChange NewJob(const EnqueueRequest& request, const std::string& id,
   job.spec = request.spec;
   job.labels = request.labels;
   job.owner = request.owner;
+  job.priority = request.priority;
   job.max_attempts = request.max_attempts;
   job.run_after = now;
   job.create_time = now;

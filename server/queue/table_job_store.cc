@@ -38,7 +38,10 @@ absl::StatusOr<std::unique_ptr<JobStore>> TableJobStore::Start(
 
 TableJobStore::TableJobStore(std::unique_ptr<JobTable> table,
                              const QueueOptions& options, const Clock& clock)
-    : options_(options), clock_(clock), table_(std::move(table)) {}
+    : options_(options),
+      clock_(clock),
+      index_(options.ageing_micros),
+      table_(std::move(table)) {}
 
 TableJobStore::~TableJobStore() { Stop(); }
 

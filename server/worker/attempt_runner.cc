@@ -11,10 +11,13 @@
 #include "core/base/clock.h"
 #include "core/base/error.h"
 #include "core/recipe/rpc_status.h"
+#include "core/recipe/schedule.h"
 #include "server/worker/attempt_protocol.h"
 
 namespace quant {
 namespace {
+
+constexpr int64_t kNever = INT64_MAX;
 
 int64_t Now() { return Clock::System().MonotonicMicros(); }
 
@@ -49,6 +52,9 @@ class Runner {
           waker_.Wake();
         });
     changed_ = true;  // one may have come before the subscription
+    if (request.spec().has_timeout()) {
+      deadline_ = Now() + ToMicros(request.spec().timeout());
+    }
     if (SendMessage(child_.fd(), request).ok()) {
       Loop();
     } else {
@@ -67,7 +73,8 @@ class Runner {
       pollfd items[2] = {{.fd = child_.fd(), .events = POLLIN, .revents = 0},
                          {.fd = waker_.fd(), .events = POLLIN, .revents = 0}};
       const int64_t wait = std::clamp<int64_t>(
-          (std::min(next_heartbeat, kill_at_) - Now()) / 1000 + 1, 0, 1000);
+          (std::min({next_heartbeat, kill_at_, deadline_}) - Now()) / 1000 + 1,
+          0, 1000);
       ::poll(items, 2, static_cast<int>(wait));
       if (items[1].revents != 0) waker_.Clear();
       if (items[0].revents != 0 && !ReadEvent()) return;
@@ -78,6 +85,7 @@ class Runner {
       }
       CheckLease();
       CheckStop();
+      CheckDeadline();
     }
   }
 
@@ -125,6 +133,7 @@ class Runner {
     }
     share_ = *std::move(share);
     if (share_->granted()) return;
+    waits_since_ = Now();
     v1::Progress waiting;
     waiting.set_stage("WAITING_FOR_MEMORY");
     jobs_.Progress(job_.id, job_.lease_token, waiting.SerializeAsString());
@@ -134,6 +143,9 @@ class Runner {
   void LetGo() {
     if (share_ == nullptr || gone_ || !share_->granted()) return;
     gone_ = true;
+    if (waits_since_ != 0 && deadline_ != kNever) {
+      deadline_ += Now() - waits_since_;
+    }
     (void)SendMessage(child_.fd(), worker::v1::AttemptGo());
   }
 
@@ -181,6 +193,14 @@ class Runner {
     if (Now() >= kill_at_) child_.Kill();
   }
 
+  // What waits for memory works on nothing.
+  void CheckDeadline() {
+    const bool waits = waits_since_ != 0 && !gone_;
+    if (waits || Now() < deadline_) return;
+    end_.timed_out = true;
+    child_.Kill();
+  }
+
   JobStore& jobs_;
   const JobRecord& job_;
   ChildProcess child_;
@@ -191,9 +211,11 @@ class Runner {
   std::shared_ptr<LeaseState> lease_ = std::make_shared<LeaseState>();
   std::atomic<bool> changed_{false};
   std::unique_ptr<MemoryBudget::Share> share_;
-  bool gone_ = false;  // the child has its AttemptGo
+  bool gone_ = false;        // the child has its AttemptGo
+  int64_t waits_since_ = 0;  // for memory
   bool asked_ = false;
-  int64_t kill_at_ = INT64_MAX;
+  int64_t kill_at_ = kNever;
+  int64_t deadline_ = kNever;
   AttemptEnd end_;
 };
 

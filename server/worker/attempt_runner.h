@@ -31,6 +31,7 @@ struct AttemptEnd {
   bool lease_lost = false;        // stop here: write and publish nothing
   bool cancel_requested = false;  // by a caller
   bool drained = false;           // by the server
+  bool timed_out = false;         // JobSpec.timeout is over
   bool journal_advanced = false;
   // What its sandbox lacks; nothing when it did not come so far.
   std::optional<std::string> unconfined;

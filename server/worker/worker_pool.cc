@@ -9,8 +9,10 @@
 #include "core/base/clock.h"
 #include "core/base/error.h"
 #include "core/base/file.h"
+#include "core/base/refusals.h"
 #include "core/base/status_macros.h"
 #include "core/recipe/rpc_status.h"
+#include "core/recipe/schedule.h"
 #include "server/telemetry/log.h"
 #include "server/worker/outcome.h"
 
@@ -31,6 +33,14 @@ absl::StatusOr<JobRecord> Await(const Start& start) {
 // In a job's work directory: the AttemptResult of work that is finished.
 constexpr char kResultName[] = "result";
 constexpr int64_t kMaxResultBytes = 64 << 20;
+
+absl::Status TimeoutError(const v1::JobSpec& spec) {
+  return MakeError(
+      absl::StatusCode::kDeadlineExceeded, kJobTimeout,
+      absl::StrCat("the attempt took longer than the job's timeout of ",
+                   static_cast<double>(ToMicros(spec.timeout())) * 1e-6,
+                   " s; a retry goes on with the work that is done"));
+}
 
 double SecondsSince(int64_t micros) {
   return static_cast<double>(Clock::System().NowMicros() - micros) * 1e-6;
@@ -221,6 +231,9 @@ FinishRequest WorkerPool::Settle(const JobRecord& job, const v1::JobSpec& spec,
     request.outcome = Outcome::kCancelled;
     return request;
   }
+  if (end.timed_out) {
+    return Fail(job, TimeoutError(spec), end.journal_advanced);
+  }
   // Service managers send SIGTERM to children too, maybe before this process
   // has seen its own: a stop that nobody here asked for is part of a drain.
   const bool stopped_from_outside =
@@ -326,18 +339,19 @@ void WorkerPool::Finish(const JobRecord& job, FinishRequest request,
   if (!IsTerminal(after->state)) return;
   metrics_.jobs.Completed(JobStateName(after->state), after->state_reason,
                           after->attempt, SecondsSince(after->create_time));
-  CleanUp(job, outcome);
+  CleanUp(*after, outcome);
 }
 
-void WorkerPool::CleanUp(const JobRecord& job, Outcome outcome) {
+void WorkerPool::CleanUp(const JobRecord& after, Outcome outcome) {
   // What a later RetryJob could use is kept; the sweeper knows it by its job.
-  if (outcome == Outcome::kRetryableFailure || outcome == Outcome::kCrashed) {
+  if (outcome == Outcome::kRetryableFailure || outcome == Outcome::kCrashed ||
+      after.state_reason == ReasonName(kJobTimeout)) {
     return;
   }
-  const absl::Status status = artifacts_.RemoveWorkDirectory(job.id);
+  const absl::Status status = artifacts_.RemoveWorkDirectory(after.id);
   if (status.ok()) return;
   Log(LogLevel::kWarning, "work_directory_stays",
-      {{"job", job.id}, {"msg", status.message()}});
+      {{"job", after.id}, {"msg", status.message()}});
 }
 
 }  // namespace quant

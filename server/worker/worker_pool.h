@@ -76,7 +76,7 @@ class WorkerPool {
   FinishRequest Settle(const JobRecord& job, const v1::JobSpec& spec,
                        const AttemptEnd& end);
   void Finish(const JobRecord& job, FinishRequest request, double seconds);
-  void CleanUp(const JobRecord& job, Outcome outcome);
+  void CleanUp(const JobRecord& after, Outcome outcome);
   void Count(const worker::v1::AttemptResult& result);
   void UpdateSlots(int busy_change);
 

@@ -258,6 +258,23 @@ class Waiting(ServerCase):
         self.assertIn(f"quantctl wait {job}", err)
         self.assertEqual(self.json("get", job)["state"], "QUEUED")
 
+    def test_priority_and_timeout(self):
+        first = self.submit()
+        urgent = self.json("submit", SOURCE, "--scheme", "W4A16",
+                           "--priority", "urgent", "--timeout", "90m")
+        self.assertEqual(urgent["spec"]["priority"], "URGENT")
+        self.assertEqual(urgent["spec"]["timeout"], "5400s")
+        self.assertEqual(urgent["queue"], {})
+        self.assertEqual(self.json("get", first)["queue"]["position"], "1")
+        out, _ = self.ctl(OK, "get", urgent["name"])
+        self.assertRegex(out, r"priority: +URGENT\n")
+        for flags, word in ((("--priority", "urgently"), "background"),
+                            (("--timeout", "0.5"), "1 s to 30 days"),
+                            (("--wait-timeout", "5"), "--wait")):
+            _, err = self.ctl(USAGE, "submit", SOURCE, "--scheme", "W4A16",
+                              *flags)
+            self.assertIn(word, err)
+
     def test_cancel_and_retry(self):
         job = self.submit()
         self.ctl(OK, "cancel", job)

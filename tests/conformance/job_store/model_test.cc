@@ -20,6 +20,8 @@ struct ModelJob {
   int attempt = 0, used = 0, crashes = 0, max_attempts = 0;
   std::string owner, token;
   int64_t lease_until = 0, run_after = 0, sequence = 1;
+  int priority = 0;
+  int64_t since = 0;  // when it began to wait
   bool artifact = false;
   std::string progress;
 };
@@ -49,8 +51,10 @@ class Model : public JobStoreTest {
     }
     std::sort(order.begin(), order.end(), [&](const auto& a, const auto& b) {
       auto key = [&](const std::string& id) {
-        int64_t due = jobs_[id].run_after;
-        return std::make_pair(due <= now() ? 0 : due, id);
+        const ModelJob& job = jobs_[id];
+        const bool due = job.run_after <= now();
+        const int64_t rank = job.since - job.priority * kAgeingMicros;
+        return std::make_tuple(!due, due ? rank : job.run_after, id);
       };
       return key(a) < key(b);
     });
@@ -114,7 +118,8 @@ QUANT_FOR_EACH_JOB_STORE(Model);
 
 void Model::Enqueue() {
   EnqueueRequest request{.spec = absl::StrCat("spec", Random(1000)),
-                         .max_attempts = 1 + Random(5)};
+                         .max_attempts = 1 + Random(5),
+                         .priority = 1 + Random(4)};
   if (Random(2) == 0) {
     request.request_id = absl::StrCat("r", Random(40));
     request.request_digest = absl::StrCat("d", Random(4) == 0);
@@ -141,6 +146,8 @@ void Model::Enqueue() {
   EXPECT_TRUE(jobs_.empty() || answer->id > jobs_.rbegin()->first);
   ModelJob& job = jobs_[answer->id];
   job.max_attempts = request.max_attempts;
+  job.priority = request.priority;
+  job.since = now();
   job.run_after = now();
   if (!request.request_id.empty()) requests_[key] = answer->id;
 }
@@ -269,6 +276,7 @@ void Model::Retry() {
   job.artifact = false;
   job.progress.clear();
   job.run_after = now();
+  job.since = now();
   To(job, JobState::kQueued, "");
 }
 
@@ -369,6 +377,7 @@ void Model::CompareAll() {
     EXPECT_EQ(job.lease_owner, model.owner);
     EXPECT_EQ(job.lease_until, model.lease_until);
     EXPECT_EQ(job.run_after, model.run_after);
+    EXPECT_EQ(job.priority, model.priority);
     EXPECT_EQ(job.event_sequence, model.sequence);
     EXPECT_EQ(job.progress, model.progress);
     EXPECT_EQ(job.artifacts.size(), model.artifact ? 1u : 0u);

@@ -235,12 +235,37 @@ TEST_F(SqliteStore, ANewerSchemaIsRefused) {
   EXPECT_TRUE(store_->Get(id).ok());
 }
 
+// Takes away what version 3 brought.
+constexpr char kSinceVersion2[] =
+    "ALTER TABLE job_spec DROP COLUMN priority; "
+    "ALTER TABLE job DROP COLUMN requeue_time; "
+    "UPDATE schema_version SET version = 2";
+
+TEST_F(SqliteStore, AQueueWithoutPrioritiesIsMigrated) {
+  Open();
+  const std::string old =
+      queue_.Enqueue({.spec = "old", .owner = {.tenant = "t"}})->id;
+  store_.reset();
+  ExecuteSql(kSinceVersion2);
+  Open();
+  EXPECT_EQ(store_->Get(old)->priority, kNormalPriority);
+  EXPECT_EQ(store_->Get(old)->owner.tenant, "t");
+  const std::string normal = queue_.Enqueue()->id;
+  const std::string urgent =
+      queue_.Enqueue({.spec = "new", .priority = kMostPriority})->id;
+  Reopen();
+  for (const std::string& id : {urgent, old, normal}) {
+    EXPECT_EQ(queue_.Claim()->id, id);
+  }
+}
+
 // What the first release wrote, brought to the schema of today.
 TEST_F(SqliteStore, AnOlderSchemaIsMigrated) {
   Open();
   const std::string id =
       queue_.Enqueue({.spec = "spec", .labels = {{"k", "v"}}})->id;
   store_.reset();
+  ExecuteSql(kSinceVersion2);
   ExecuteSql(
       "DROP INDEX job_by_tenant; ALTER TABLE job_spec DROP COLUMN tenant; "
       "ALTER TABLE job_spec DROP COLUMN principal; "

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <future>
 
+#include "core/base/refusals.h"
 #include "tests/server/worker/worker_test_base.h"
 
 namespace quant {
@@ -75,6 +76,31 @@ TEST_F(FaultsTest, AKilledChildCostsOneTensor) {
   const JobRecord job = WaitForEnd(id);
   EXPECT_EQ(job.attempt, 2);
   ExpectResumed(job, spec);
+}
+
+// As one that never ends: the child is ended, and a retry goes on with its
+// work.
+TEST_F(FaultsTest, AnAttemptThatTakesTooLongFailsTheJob) {
+  v1::JobSpec spec = Slow();
+  spec.mutable_timeout()->set_seconds(10);
+  const std::string id = Enqueue(spec);
+  StartPool();
+  WaitForHalf(id);
+  const pid_t child = WaitForChild();
+  ASSERT_EQ(::kill(child, SIGSTOP), 0);
+  const JobRecord job = WaitForEnd(id);
+  EXPECT_EQ(job.state, JobState::kFailed);
+  EXPECT_EQ(job.state_reason, "JOB_TIMEOUT");
+  EXPECT_EQ(ErrorOf(job), kJobTimeout);
+  EXPECT_EQ(job.attempt, 1);
+  EXPECT_TRUE(Eventually([] { return Children().empty(); }));
+  EXPECT_TRUE(Published(id).empty());
+  ASSERT_TRUE(HasWork(id));
+  jobs_->Retry(id, "", [](absl::StatusOr<JobRecord>) {});
+  const JobRecord retried = WaitFor(id, [](const JobRecord& job) {
+    return IsTerminal(job.state) && job.attempt == 2;
+  });
+  ExpectResumed(retried, spec);
 }
 
 TEST_F(FaultsTest, KillsWithoutProgressArePoison) {

@@ -1,6 +1,11 @@
 // Attempts share memory: who waits, who is refused, and what jobs show of it.
 #include "server/worker/memory_budget.h"
 
+#include <signal.h>
+
+#include <chrono>
+#include <thread>
+
 #include "core/container/model_reader.h"
 #include "core/pipeline/plan.h"
 #include "core/recipe/recipe.h"
@@ -71,6 +76,30 @@ TEST_F(MemoryTest, OneJobWaitsForTheOthersMemory) {
   EXPECT_TRUE(
       Eventually([&] { return waits(Job(first)) || waits(Job(second)); }));
   EXPECT_EQ(WaitForEnd(first).state, JobState::kSucceeded);
+  EXPECT_EQ(WaitForEnd(second).state, JobState::kSucceeded);
+}
+
+TEST_F(MemoryTest, TheWaitForMemoryIsNoneOfTheTimeout) {
+  const v1::JobSpec spec = Spec(SlowModel(), "mse");
+  v1::JobSpec small = Spec(SmallModel());
+  small.mutable_timeout()->set_seconds(1);
+  const std::string first = Enqueue(spec);
+  StartPool([&](WorkerOptions& options) {
+    options.slots = 2;
+    options.memory_limit_bytes = BoundOf(spec) + 1;
+  });
+  WaitForHalf(first);
+  const pid_t holder = WaitForChild();
+  ASSERT_EQ(::kill(holder, SIGSTOP), 0);
+  const std::string second = Enqueue(small);
+  WaitFor(second, [](const JobRecord& job) {
+    v1::Progress progress;
+    return progress.ParseFromString(job.progress) &&
+           progress.stage() == "WAITING_FOR_MEMORY";
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+  EXPECT_EQ(Job(second).state, JobState::kRunning);
+  ASSERT_EQ(::kill(holder, SIGCONT), 0);
   EXPECT_EQ(WaitForEnd(second).state, JobState::kSucceeded);
 }
 
