@@ -116,8 +116,8 @@ Rules that the table does not show:
   longest since its creation, or since it was retried by a caller; each step of
   priority counts as 30 minutes of waiting. So an urgent job overtakes what came
   less than 90 minutes before it, and nothing starves.
-* An attempt that takes longer than the job's timeout ends as a permanent failure,
-  `JOB_TIMEOUT`. Its work stays, and a retry goes on with it.
+* An attempt that takes longer than the job's timeout ends as a permanent
+  failure, `JOB_TIMEOUT`. Its work stays, and a retry goes on with it.
 * Only terminal jobs can be deleted.
 )";
 

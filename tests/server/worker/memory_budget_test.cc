@@ -4,7 +4,6 @@
 #include <signal.h>
 
 #include <chrono>
-#include <thread>
 
 #include "core/container/model_reader.h"
 #include "core/pipeline/plan.h"
@@ -97,7 +96,10 @@ TEST_F(MemoryTest, TheWaitForMemoryIsNoneOfTheTimeout) {
     return progress.ParseFromString(job.progress) &&
            progress.stage() == "WAITING_FOR_MEMORY";
   });
-  std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+  const auto later =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(1500);
+  EXPECT_TRUE(
+      Eventually([&] { return std::chrono::steady_clock::now() >= later; }));
   EXPECT_EQ(Job(second).state, JobState::kRunning);
   ASSERT_EQ(::kill(holder, SIGCONT), 0);
   EXPECT_EQ(WaitForEnd(second).state, JobState::kSucceeded);
