@@ -6,9 +6,11 @@
 //   q_max = 2^(b-1) - 1
 //
 // Source: compressed-tensors' rules (symmetric: scale = max|x| / ((q_max -
-// q_min) / 2)). The range always includes 0. Because the stored scale is
-// rounded upwards, |x - x_hat| <= s / 2 up to float rounding: the largest value
-// sits at q_max + 1/2 at most, and both clamped ends lose at most half a step.
+// q_min) / 2)). The range always includes 0. Because a scale stored as F16 or
+// BF16 is rounded upwards, |x - x_hat| <= s / 2 up to float rounding: the
+// largest value sits at q_max + 1/2 at most, and both clamped ends lose at most
+// half a step. An F32 scale is the nearest float, which decides the many ties
+// at q_max + 1/2 as every other implementation does.
 //
 // Where z must be above q_min (Scheme::zero_above_lowest), the range is widened
 // to lo <= -hi / (2^b - 2): the first step below zero is then used, and the
@@ -53,8 +55,7 @@ class IntCodec final : public Codec {
             ? 2.0 * std::max(-static_cast<double>(lo), static_cast<double>(hi))
             : static_cast<double>(hi) - lo;
     if (width == 0) return {};
-    const float scale =
-        RoundScaleUp(RoundedUp(width / steps), scale_type.dtype);
+    const float scale = StoredScale(width / steps, scale_type.dtype);
     if (scheme().symmetric) return {.scale = scale};
     const double zero =
         std::nearbyint(q_min_ - static_cast<double>(lo) / scale);
@@ -119,13 +120,16 @@ class IntCodec final : public Codec {
                : std::min(lo, -hi / static_cast<float>(q_max_ - q_min_ - 1));
   }
 
-  // The least float >= value, at least the smallest positive one.
-  static float RoundedUp(double value) {
-    float scale = static_cast<float>(value);
-    if (static_cast<double>(scale) < value) {
-      scale = std::nextafter(scale, std::numeric_limits<float>::infinity());
-    }
-    return scale;
+  // At least the smallest positive one.
+  static float StoredScale(double value, DType type) {
+    const float nearest = std::max(static_cast<float>(value), 0x1p-149f);
+    // Between subnormal floats half a step is too much.
+    if (type == DType::kF32 && std::isnormal(nearest)) return nearest;
+    const bool below = static_cast<double>(nearest) < value;
+    return RoundScaleUp(
+        below ? std::nextafter(nearest, std::numeric_limits<float>::infinity())
+              : nearest,
+        type);
   }
 
   IntRow ToRow(int64_t cols, const RowScales& scales) const {

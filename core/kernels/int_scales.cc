@@ -17,7 +17,7 @@ namespace quant {
 // How positive floats are rounded upwards to a type with fewer bits, and the
 // range in which the result is a normal number of it.
 struct ScaleRounding {
-  uint32_t dropped;  // low bits
+  uint32_t dropped;  // low bits; none: rounded to nearest
   float least;
   float greatest;
 };
@@ -40,12 +40,13 @@ using DU = hn::Rebind<uint32_t, DD>;
 using DI = hn::Rebind<int32_t, DD>;
 constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(DD()));
 
-// The least float >= value (positive), then the least value of the type.
-HWY_INLINE hn::Vec<DF> RoundedUp(const ScaleRounding& rounding,
-                                 hn::Vec<DD> value) {
+// The least value of the type >= value (positive); the nearest F32.
+HWY_INLINE hn::Vec<DF> Stored(const ScaleRounding& rounding,
+                              hn::Vec<DD> value) {
   const DF df;
   const DU du;
   const hn::Vec<DF> nearest = hn::DemoteTo(df, value);
+  if (rounding.dropped == 0) return nearest;
   const auto bits = hn::BitCast(du, nearest);
   // 1 where the nearest float is below: the next one has the next code.
   const hn::Vec<DF> short_of = hn::DemoteTo(
@@ -69,7 +70,7 @@ HWY_INLINE void ScalesOf(const IntScaleRule& rule,
       rule.symmetric ? hn::Mul(hn::Set(dd, 2.0), hn::Max(hn::Neg(low), high))
                      : hn::Sub(high, low);
   const auto steps = hn::Set(dd, static_cast<double>(rule.q_max - rule.q_min));
-  auto scale = RoundedUp(rounding, hn::Div(width, steps));
+  auto scale = Stored(rounding, hn::Div(width, steps));
   const auto ordinary = hn::And(hn::Ge(scale, hn::Set(df, rounding.least)),
                                 hn::Le(scale, hn::Set(df, rounding.greatest)));
   // A divisor for lanes that are not: their zero point is not used.

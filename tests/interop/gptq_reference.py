@@ -82,13 +82,6 @@ class Llama:
         return out
 
 
-def upwards(values, dtype):
-    """Scales are stored rounded up: no weight is further than half a step."""
-    nearest = values.astype(dtype)
-    up = np.nextafter(nearest, dtype.type(np.inf))
-    return np.where(nearest.astype(np.float64) < values, up, nearest)
-
-
 def grid(w, bits, symmetric):
     """Scale and zero point per row of one group, least and greatest code."""
     levels = 2**bits - 1
@@ -96,14 +89,14 @@ def grid(w, bits, symmetric):
         most = np.abs(w).max(axis=1, keepdims=True)
         most[most == 0] = 1
         zero = np.full_like(most, 2 ** (bits - 1))
-        scale = upwards(2 * most.astype(np.float64) / levels, w.dtype)
+        scale = 2 * most / w.dtype.type(levels)
         return scale, zero, levels
     lo = np.minimum(w.min(axis=1, keepdims=True), 0)
     hi = np.maximum(w.max(axis=1, keepdims=True), 0)
     flat = (lo == 0) & (hi == 0)
     lo[flat], hi[flat] = -1, 1
     low, high = lo.astype(np.float64), hi.astype(np.float64)
-    scale = upwards((high - low) / levels, w.dtype)
+    scale = ((high - low) / levels).astype(w.dtype)
     return scale, np.rint(-low / scale).astype(w.dtype), levels
 
 

@@ -212,6 +212,12 @@ TABLE = {
     "int4 g128 asym": (4, 128, False, []),
     "int4 per-channel sym": (4, "channel", True, []),
 }
+# Rows of rounding to nearest.
+ROUNDED = ["int4 per-channel sym"] + [
+    f"{size} {kind}"
+    for size in ("int4 g128", "int4 g64", "int4 g32", "int3 g128", "int3 g64")
+    for kind in ("sym", "asym")
+]
 REAL = [
     (model, length)
     for model, length in (("stories260K", 512), ("tiny-own", 256))
@@ -239,6 +245,23 @@ def perplexity(artifact, model, length):
 
 
 @pytest.mark.parametrize("model,length", REAL)
+@pytest.mark.parametrize("name", ROUNDED)
+def test_recorded_rounding_to_nearest_is_held(name, model, length, tmp_path):
+    integer, size, kind = name.split()
+    quantize(
+        tmp_path / "rtn",
+        DATA / "models" / model,
+        int(integer.removeprefix("int")),
+        "channel" if size == "per-channel" else int(size.removeprefix("g")),
+        kind == "sym",
+    )
+    name = "RTN " + name
+    found = perplexity(tmp_path / "rtn", model, length)
+    print(model, name, found, recorded(model, name)["ppl"])
+    assert abs(found - recorded(model, name)["ppl"]) < 1e-3
+
+
+@pytest.mark.parametrize("model,length", REAL)
 @pytest.mark.parametrize("name", TABLE)
 def test_recorded_figures_are_held(name, model, length, tmp_path):
     bits, group, symmetric, flags = TABLE[name]
@@ -249,13 +272,6 @@ def test_recorded_figures_are_held(name, model, length, tmp_path):
     tokens = np.load(text).reshape(-1, length)
     grams = ref.grams(config, tensors, tokens)
     plain = recorded(model, "fp32")["ppl"]
-    # No rows of rounding to nearest with flags. Symmetric ones were recorded
-    # with scales rounded to nearest, not upwards: the largest weight of a group
-    # then goes to the other code of a tie.
-    if not flags and not symmetric:
-        quantize(tmp_path / "rtn", source, bits, group, symmetric)
-        nearest = perplexity(tmp_path / "rtn", model, length)
-        assert abs(nearest - recorded(model, f"RTN {name}")["ppl"]) < 1e-3
     ours = quantize(
         tmp_path / "gptq",
         source,
@@ -281,3 +297,26 @@ def test_recorded_figures_are_held(name, model, length, tmp_path):
     size = "per-channel" if group == "channel" else f"g{group}"
     rtn = recorded(model, f"RTN int{bits} {size} {kind}")["ppl"]
     assert found < row["ppl"] + TABLE_GAP * (rtn - plain)
+
+
+@pytest.mark.parametrize("model,length", REAL)
+def test_eight_bits_are_almost_the_source(model, length, tmp_path):
+    quantize(
+        tmp_path / "out",
+        DATA / "models" / model,
+        8,
+        "channel",
+        True,
+        "--method",
+        "gptq",
+        "--scale",
+        "mse",
+        "--calibration",
+        DATA / "text" / f"{model}_calib.npy",
+        "--sequence-length",
+        length,
+    )
+    found = perplexity(tmp_path / "out", model, length)
+    plain = recorded(model, "fp32")["ppl"]
+    print(model, found / plain)
+    assert abs(found / plain - 1) < 0.0005
