@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
@@ -37,6 +38,12 @@ v1::ModelEvaluation ToProto(const Evaluation& result) {
     out.set_kl_p99(result.divergence->p99);
     out.set_kl_max(result.divergence->max);
     out.set_top1_agreement(result.divergence->top1_agreement);
+  }
+  for (const LayerFigures& figures : result.layers) {
+    v1::ModelEvaluation::Layer& layer = *out.add_layers();
+    if (const auto sqnr = figures.SqnrDb()) layer.set_output_sqnr_db(*sqnr);
+    layer.mutable_expert_tokens()->Assign(figures.expert_tokens.begin(),
+                                          figures.expert_tokens.end());
   }
   return out;
 }
@@ -113,9 +120,34 @@ class Eval : public Command {
       for (const auto& [name, value] : result.Metrics()) {
         table.Add({name, absl::StrFormat("%.8g", value)});
       }
-      return table.Print();
+      table.Print();
+      return PrintLayers(result.layers);
     }
     PrintMessage(ToProto(result), format_);
+  }
+
+  static void PrintLayers(const std::vector<LayerFigures>& layers) {
+    Table table({"LAYER", "OUTPUT_SQNR_DB", "EXPERTS_WITH_TOKENS",
+                 "FEWEST_TOKENS", "MOST_TOKENS"});
+    for (size_t i = 0; i < layers.size(); ++i) {
+      const std::optional<double> sqnr = layers[i].SqnrDb();
+      const std::vector<int64_t>& tokens = layers[i].expert_tokens;
+      std::vector<std::string> row = {
+          absl::StrCat(i), sqnr ? absl::StrFormat("%.2f", *sqnr) : "-"};
+      if (tokens.empty()) {
+        row.insert(row.end(), 3, "-");
+      } else {
+        const auto [least, most] =
+            std::minmax_element(tokens.begin(), tokens.end());
+        const auto unseen = std::count(tokens.begin(), tokens.end(), 0);
+        row.push_back(absl::StrCat(tokens.size() - unseen, "/", tokens.size()));
+        row.push_back(absl::StrCat(*least));
+        row.push_back(absl::StrCat(*most));
+      }
+      table.Add(std::move(row));
+    }
+    std::cout << "\n";
+    table.Print();
   }
 
   std::string model_;

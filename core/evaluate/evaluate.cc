@@ -129,43 +129,19 @@ absl::Status CheckPair(const NetworkConfig& model,
                                   ", and only equal ones can be compared"));
 }
 
-// The part [begin, end] of a progress that others share.
-RunOptions PartOf(const RunOptions& options, double begin, double end) {
-  RunOptions part = options;
-  if (options.progress) {
-    part.progress = [&options, begin, end](double fraction) {
-      options.progress(begin + (end - begin) * fraction);
-    };
-  }
-  return part;
-}
-
 }  // namespace
 
-absl::StatusOr<RanNetwork> RanNetwork::Run(const Network& network,
-                                           const Sequences& sequences,
-                                           const RunOptions& options) {
-  QUANT_ASSIGN_OR_RETURN(HiddenStates states, network.Run(sequences, options));
-  QUANT_ASSIGN_OR_RETURN(Head head, Head::Load(network));
-  return RanNetwork(network, std::move(states), std::move(head));
-}
-
-absl::Status RanNetwork::Fill(ThreadPool& pool, int64_t first, int64_t rows) {
-  hidden_.resize(rows * config().hidden);
-  logits_.resize(rows * config().vocabulary);
-  QUANT_RETURN_IF_ERROR(states_.Load(first, rows, hidden_.data()));
-  head_.Logits(pool, hidden_.data(), rows, logits_.data());
-  return absl::OkStatus();
-}
-
-absl::StatusOr<Figures> Compare(const Sequences& sequences, RanNetwork& model,
-                                RanNetwork* reference,
+absl::StatusOr<Figures> Compare(const Sequences& sequences,
+                                RanNetworks& networks,
                                 const RunOptions& options) {
+  RanNetwork* reference = networks.reference ? &*networks.reference : nullptr;
   if (reference != nullptr) {
-    QUANT_RETURN_IF_ERROR(CheckPair(model.config(), reference->config()));
+    QUANT_RETURN_IF_ERROR(
+        CheckPair(networks.model.config(), reference->config()));
   }
-  Measure measure(sequences, model, reference);
+  Measure measure(sequences, networks.model, reference);
   QUANT_RETURN_IF_ERROR(measure.Run(options));
+  measure.figures().layers = networks.layers;
   return std::move(measure.figures());
 }
 
@@ -186,6 +162,7 @@ Evaluation Summarize(const Figures& figures, int64_t sequence_length) {
     result.reference_perplexity = std::exp(*result.reference_nll);
     result.divergence = DivergenceOf(figures);
   }
+  result.layers = figures.layers;
   return result;
 }
 
@@ -228,18 +205,10 @@ absl::StatusOr<Evaluation> Evaluate(const Network& model,
   if (reference != nullptr) {
     QUANT_RETURN_IF_ERROR(CheckPair(model.config(), reference->config()));
   }
-  QUANT_ASSIGN_OR_RETURN(
-      RanNetwork side,
-      RanNetwork::Run(model, sequences,
-                      PartOf(options.run, 0, reference ? 0.5 : 1)));
-  std::optional<RanNetwork> other;
-  if (reference != nullptr) {
-    QUANT_ASSIGN_OR_RETURN(other, RanNetwork::Run(*reference, sequences,
-                                                  PartOf(options.run, 0.5, 1)));
-  }
-  QUANT_ASSIGN_OR_RETURN(
-      const Figures figures,
-      Compare(sequences, side, other ? &*other : nullptr, options.run));
+  QUANT_ASSIGN_OR_RETURN(RanNetworks networks,
+                         RunNetworks(model, reference, sequences, options.run));
+  QUANT_ASSIGN_OR_RETURN(const Figures figures,
+                         Compare(sequences, networks, options.run));
   return Summarize(figures, length);
 }
 

@@ -22,6 +22,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "core/evaluate/ran_networks.h"
 #include "core/network/network.h"
 
 namespace quant {
@@ -50,6 +51,7 @@ struct Evaluation {
   std::optional<double> reference_nll;
   std::optional<double> reference_perplexity;
   std::optional<Divergence> divergence;
+  std::vector<LayerFigures> layers;
 
   // Name and value of every figure, in a fixed order: "perplexity",
   // "perplexity_ratio", "perplexity_delta", "kl_mean", ...
@@ -67,40 +69,16 @@ struct Figures {
   std::vector<double> reference_nll;
   std::vector<double> kl;
   std::vector<uint8_t> agrees;
+  // Of the model, in sums over all positions.
+  std::vector<LayerFigures> layers;
 };
 
-// A network after its last block over some windows, and its head. Refers to the
-// network.
-class RanNetwork {
- public:
-  static absl::StatusOr<RanNetwork> Run(const Network& network,
-                                        const Sequences& sequences,
-                                        const RunOptions& options);
-
-  const NetworkConfig& config() const { return network_->config(); }
-  // Makes logits() those of these positions: [rows, V].
-  absl::Status Fill(ThreadPool& pool, int64_t first, int64_t rows);
-  const float* logits() const { return logits_.data(); }
-
- private:
-  RanNetwork(const Network& network, HiddenStates states, Head head)
-      : network_(&network),
-        states_(std::move(states)),
-        head_(std::move(head)) {}
-
-  const Network* network_;
-  HiddenStates states_;
-  Head head_;
-  std::vector<float> hidden_;
-  std::vector<float> logits_;
-};
-
-// Steps of Evaluate, for those who keep figures between them: networks run over
-// the same windows are compared, and the figures of all windows, in their
+// Steps of Evaluate, for those who keep figures between them: networks that ran
+// over the windows are compared, and the figures of all windows, in their
 // order, summed up. Windows may be split wherever BlockPasses cuts batches:
-// the figures are then the same bits. `reference` may be null.
-absl::StatusOr<Figures> Compare(const Sequences& sequences, RanNetwork& model,
-                                RanNetwork* reference,
+// figures of positions are then the same bits.
+absl::StatusOr<Figures> Compare(const Sequences& sequences,
+                                RanNetworks& networks,
                                 const RunOptions& options);
 // Bound on what a network and Compare take beside weights and hidden states.
 int64_t ComparisonBytes(const NetworkConfig& config);

@@ -11,11 +11,26 @@ using Json = nlohmann::ordered_json;
 
 constexpr int64_t kLongestCount = std::numeric_limits<int64_t>::min();
 
-// 10 log10(signal / noise); null without noise.
-Json SqnrOf(const ReportTensor& tensor) {
-  if (tensor.noise < 0) return kLongestNumber;
-  if (tensor.noise == 0) return nullptr;
-  return 10 * std::log10(tensor.signal / tensor.noise);
+// 10 log10(signal / noise); null without noise. Of tensors and layers.
+template <typename Sums>
+Json SqnrOf(const Sums& sums) {
+  if (sums.noise < 0) return kLongestNumber;
+  if (sums.noise == 0) return nullptr;
+  return 10 * std::log10(sums.signal / sums.noise);
+}
+
+Json LayersJson(const std::vector<ReportLayer>& layers) {
+  Json out = Json::array();
+  for (size_t i = 0; i < layers.size(); ++i) {
+    Json layer;
+    layer["layer"] = i;
+    layer["output_sqnr_db"] = SqnrOf(layers[i]);
+    if (!layers[i].expert_tokens.empty()) {
+      layer["expert_tokens"] = layers[i].expert_tokens;
+    }
+    out.push_back(std::move(layer));
+  }
+  return out;
 }
 
 Json TensorJson(const ReportTensor& tensor) {
@@ -65,6 +80,10 @@ void LongestNumbers(Report& report) {
     histogram.made.fill(kLongestCount);
   }
   for (ReportFigure& figure : report.evaluation) figure.value = kLongestNumber;
+  for (ReportLayer& layer : report.layers) {
+    layer.noise = layer.signal = kLongestNumber;
+    for (int64_t& tokens : layer.expert_tokens) tokens = kLongestCount;
+  }
   for (ReportVerdict& verdict : report.gates) {
     verdict.value = kLongestNumber;
     verdict.passed = false;
@@ -85,6 +104,7 @@ std::string ReportToJson(const Report& report, int64_t least_bytes) {
   for (const ReportFigure& figure : report.evaluation) {
     out["evaluation"][figure.name] = figure.value;
   }
+  if (!report.layers.empty()) out["layers"] = LayersJson(report.layers);
   out["gates"] = Json::array();
   for (const ReportVerdict& verdict : report.gates) {
     out["gates"].push_back({{"gate", verdict.gate},

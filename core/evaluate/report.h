@@ -42,6 +42,14 @@ struct ReportHistogram {
   std::array<int64_t, kHistogramBins> made = {};
 };
 
+// A block over the evaluation text: its output against the source's, and what
+// its experts saw.
+struct ReportLayer {
+  double noise = 0;
+  double signal = 0;
+  std::vector<int64_t> expert_tokens;  // empty in dense blocks
+};
+
 struct ReportFigure {
   std::string name;
   double value = 0;
@@ -62,6 +70,7 @@ struct Report {
   std::vector<ReportTensor> tensors;
   std::vector<ReportHistogram> histograms;  // by role
   std::vector<ReportFigure> evaluation;     // empty: not evaluated
+  std::vector<ReportLayer> layers;          // of the evaluation
   std::vector<ReportVerdict> gates;
 };
 

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "core/evaluate/report.h"
 
 namespace quant {
@@ -123,6 +124,7 @@ class Page {
                     Escaped(report_.engine_version), "</p>\n");
     Verdicts();
     Evaluation();
+    Layers();
     Errors();
     Bits();
     Histograms();
@@ -151,6 +153,21 @@ class Page {
     for (const ReportFigure& figure : report_.evaluation) {
       absl::StrAppend(&out_, "<tr><td>", Escaped(figure.name), "<td class=n>",
                       Number(figure.value), "</tr>\n");
+    }
+    out_ += "</table>\n";
+  }
+
+  void Layers() {
+    if (report_.layers.empty()) return;
+    out_ +=
+        "<h2>Outputs of layers</h2>\n<p>After each block, against the "
+        "source's; tokens of experts on the evaluation text.</p>\n<table><tr>"
+        "<th>layer<th>SQNR, dB<th>tokens of experts</tr>\n";
+    for (size_t i = 0; i < report_.layers.size(); ++i) {
+      const ReportLayer& layer = report_.layers[i];
+      absl::StrAppend(&out_, "<tr><td class=n>", i, "<td class=n>",
+                      Number(Decibels(layer.noise, layer.signal)), "<td>",
+                      absl::StrJoin(layer.expert_tokens, " "), "</tr>\n");
     }
     out_ += "</table>\n";
   }

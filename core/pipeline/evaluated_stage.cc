@@ -32,6 +32,19 @@ int64_t WindowsPerPart(int64_t length) {
   return std::max<int64_t>(1, kPartTokens / (batch * length)) * batch;
 }
 
+int64_t ExpertsOf(const NetworkConfig& config, size_t layer) {
+  return config.layers[layer].sparse ? config.experts : 0;
+}
+
+// Of LayerFigures of all layers.
+int64_t LayersBytes(const NetworkConfig& config) {
+  int64_t bytes = 0;
+  for (size_t i = 0; i < config.layers.size(); ++i) {
+    bytes += 2 * sizeof(double) + ExpertsOf(config, i) * sizeof(int64_t);
+  }
+  return bytes;
+}
+
 void Append(const void* values, size_t bytes, std::string& out) {
   out.append(static_cast<const char*>(values), bytes);
 }
@@ -66,7 +79,7 @@ class EvaluatedStage {
       QUANT_RETURN_IF_ERROR(FindMissing(parts.back()));
     }
     for (const Part& part : parts) {
-      if (!part.missing.empty()) runs_total_ += part.missing.size() + 1;
+      runs_total_ += static_cast<int64_t>(part.missing.size());
     }
     for (const Part& part : parts) {
       if (!part.missing.empty()) QUANT_RETURN_IF_ERROR(Evaluate(part));
@@ -106,31 +119,23 @@ class EvaluatedStage {
                             .length = data_.sequence_length};
     QUANT_ASSIGN_OR_RETURN(const ValueNetwork source,
                            ValueNetwork::Open(source_.path()));
-    QUANT_ASSIGN_OR_RETURN(RanNetwork reference,
-                           RunOne(*source.network, windows, "source"));
     for (size_t output : part.missing) {
+      const std::string& name = plan_.outputs[output].request.name;
+      Report(0, name);
       QUANT_ASSIGN_OR_RETURN(const ValueNetwork made,
                              ValueNetwork::Open(directories_[output]));
-      QUANT_ASSIGN_OR_RETURN(
-          RanNetwork ran,
-          RunOne(*made.network, windows, plan_.outputs[output].request.name));
+      QUANT_ASSIGN_OR_RETURN(RanNetworks ran,
+                             RunNetworks(*made.network, source.network.get(),
+                                         windows, OptionsFor(name)));
+      ++runs_done_;
       QUANT_ASSIGN_OR_RETURN(const Figures figures,
-                             Compare(windows, ran, &reference, OptionsFor("")));
+                             Compare(windows, ran, OptionsFor("")));
       QUANT_RETURN_IF_ERROR(Store(part, output, figures));
       if (options_.journal) {
         options_.journal(static_cast<int64_t>(plan_.order.size()));
       }
     }
     return absl::OkStatus();
-  }
-
-  absl::StatusOr<RanNetwork> RunOne(const Network& network,
-                                    const Sequences& windows,
-                                    const std::string& name) {
-    Report(0, name);
-    auto ran = RanNetwork::Run(network, windows, OptionsFor(name));
-    ++runs_done_;
-    return ran;
   }
 
   RunOptions OptionsFor(const std::string& name) const {
@@ -170,7 +175,7 @@ class EvaluatedStage {
 
   // Figures of other work are not taken for those of this one.
   std::string HeaderOf(const Part& part, absl::string_view body) const {
-    return absl::StrCat("quant-figures 1 ", plan_.fingerprint, " ",
+    return absl::StrCat("quant-figures 2 ", plan_.fingerprint, " ",
                         data_.digest, " ", GemmIsa(), " ", part.first, " ",
                         part.count, " ", Xxh3Hex(body), "\n");
   }
@@ -183,6 +188,12 @@ class EvaluatedStage {
       Append(values->data(), values->size() * sizeof(double), body);
     }
     Append(figures.agrees.data(), figures.agrees.size(), body);
+    for (const LayerFigures& layer : figures.layers) {
+      Append(&layer.noise, sizeof layer.noise, body);
+      Append(&layer.signal, sizeof layer.signal, body);
+      Append(layer.expert_tokens.data(),
+             layer.expert_tokens.size() * sizeof(int64_t), body);
+    }
     const std::string path = PathOf(part, output);
     QUANT_RETURN_IF_ERROR(MakeDirectories(ParentPath(path)));
     return WriteFileAtomically(path, HeaderOf(part, body) + body,
@@ -193,18 +204,19 @@ class EvaluatedStage {
   absl::StatusOr<bool> Load(const Part& part, size_t output,
                             Figures* out) const {
     const int64_t count = Positions(part);
+    const int64_t size =
+        count * kFigureBytes + LayersBytes(plan_.evaluation->network);
     const std::string path = PathOf(part, output);
     const auto identity = IdentityOf(path);
-    if (!identity.ok() || identity->size_bytes <= count * kFigureBytes ||
-        identity->size_bytes > count * kFigureBytes + kMaxHeaderBytes) {
+    if (!identity.ok() || identity->size_bytes <= size ||
+        identity->size_bytes > size + kMaxHeaderBytes) {
       return false;
     }
-    QUANT_ASSIGN_OR_RETURN(
-        const std::string bytes,
-        ReadFile(path, count * kFigureBytes + kMaxHeaderBytes));
+    QUANT_ASSIGN_OR_RETURN(const std::string bytes,
+                           ReadFile(path, size + kMaxHeaderBytes));
     absl::string_view body = bytes;
     body.remove_prefix(std::min(body.find('\n'), body.size() - 1) + 1);
-    if (static_cast<int64_t>(body.size()) != count * kFigureBytes ||
+    if (static_cast<int64_t>(body.size()) != size ||
         !absl::StartsWith(bytes, HeaderOf(part, body))) {
       return false;
     }
@@ -212,8 +224,28 @@ class EvaluatedStage {
     body = Take(body, count, out->nll);
     body = Take(body, count, out->reference_nll);
     body = Take(body, count, out->kl);
-    Take(body, count, out->agrees);
+    body = Take(body, count, out->agrees);
+    TakeLayers(body, *out);
     return true;
+  }
+
+  // Adds the sums of another part.
+  void TakeLayers(absl::string_view body, Figures& out) const {
+    const NetworkConfig& config = plan_.evaluation->network;
+    out.layers.resize(config.layers.size());
+    for (size_t i = 0; i < config.layers.size(); ++i) {
+      LayerFigures& layer = out.layers[i];
+      std::vector<double> sums;
+      std::vector<int64_t> tokens;
+      body = Take(body, 2, sums);
+      body = Take(body, ExpertsOf(config, i), tokens);
+      layer.noise += sums[0];
+      layer.signal += sums[1];
+      layer.expert_tokens.resize(tokens.size());
+      for (size_t e = 0; e < tokens.size(); ++e) {
+        layer.expert_tokens[e] += tokens[e];
+      }
+    }
   }
 
   absl::Status Vanished(const Part& part, size_t output) const {
@@ -227,7 +259,7 @@ class EvaluatedStage {
   const Dataset& data_;
   const std::vector<std::string>& directories_;
   const ExecuteOptions& options_;
-  // Runs of one network over one part.
+  // Of an output beside the source, over one part.
   int64_t runs_done_ = 0;
   int64_t runs_total_ = 0;
 };
@@ -259,7 +291,8 @@ EvaluatedBounds BoundsOfEvaluatedStage(const Plan& plan, int threads) {
       static_cast<int64_t>(data.ids.size()) * 4;
   bounds.disk_bytes = static_cast<int64_t>(plan.outputs.size()) *
                           (positions * kFigureBytes +
-                           (data.sequences / windows + 1) * kMaxHeaderBytes) +
+                           (data.sequences / windows + 1) *
+                               (LayersBytes(config) + kMaxHeaderBytes)) +
                       (hidden > kHiddenBytes ? 2 * hidden : 0);
   return bounds;
 }

@@ -174,6 +174,7 @@ class Execution {
       for (const std::string& name : EvaluationMetrics()) {
         finished[i].output.metrics[name] = values.at(name);
       }
+      finished[i].output.layers = evaluations[i].layers;
     }
     result.stage_seconds["EVALUATING"] = StopClock();
     return absl::OkStatus();

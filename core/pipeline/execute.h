@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "core/base/thread_pool.h"
 #include "core/container/model_reader.h"
+#include "core/evaluate/ran_networks.h"
 #include "core/method/method.h"
 #include "core/pipeline/plan.h"
 
@@ -64,6 +65,7 @@ struct ExecutedOutput {
   // "unseen_inputs": of weights that met no token; with an evaluation text
   // those of EvaluationMetrics. SQNRs are absent when nothing was lossy.
   std::map<std::string, double> metrics;
+  std::vector<LayerFigures> layers = {};  // with an evaluation text
   std::vector<ErrorSums> errors = {};      // parallel to OutputPlan::tensors
   std::vector<EscalationStep> steps = {};  // OutputRequest::steps
 };

@@ -318,8 +318,8 @@ class OutputPlanner {
 
   void AddFiles(OutputPlan& plan) {
     if (whole_.report) {
-      plan.reports = PlannedReportFiles(PlannedReport(
-          model_, plan, whole_.evaluation != nullptr, whole_.gates));
+      plan.reports = PlannedReportFiles(
+          PlannedReport(model_, plan, whole_.evaluation.get(), whole_.gates));
     }
     const Manifest manifest =
         PlannedManifest(model_, plan, whole_.evaluation.get(), whole_.gates);

@@ -165,7 +165,8 @@ class Histograms {
 }  // namespace
 
 Report PlannedReport(const ModelReader& model, const OutputPlan& output,
-                     bool evaluated, const std::vector<Gate>& gates) {
+                     const EvaluationText* evaluation,
+                     const std::vector<Gate>& gates) {
   Report report{.engine_version = kVersion,
                 .output = output.request.name,
                 .recipe_json = output.request.recipe_json};
@@ -178,9 +179,14 @@ Report PlannedReport(const ModelReader& model, const OutputPlan& output,
   for (const std::string& role : roles) {
     report.histograms.push_back({.role = role});
   }
-  if (evaluated) {
+  if (evaluation != nullptr) {
     for (const std::string& name : EvaluationMetrics()) {
       report.evaluation.push_back({.name = name});
+    }
+    for (const LayerConfig& layer : evaluation->network.layers) {
+      report.layers.emplace_back();
+      if (!layer.sparse) continue;
+      report.layers.back().expert_tokens.resize(evaluation->network.experts);
     }
   }
   for (const Gate& gate : gates) {
@@ -203,7 +209,7 @@ std::vector<PlannedFile> PlannedReportFiles(const Report& report) {
 absl::StatusOr<Report> MakeReport(const ReportRequest& request) {
   const OutputPlan& output = request.plan->outputs[request.index];
   Report report =
-      PlannedReport(*request.model, output, request.plan->evaluation != nullptr,
+      PlannedReport(*request.model, output, request.plan->evaluation.get(),
                     request.plan->gates);
   report.total_bytes = output.total_bytes;
   report.bits_per_weight = output.bits_per_weight;
@@ -216,6 +222,12 @@ absl::StatusOr<Report> MakeReport(const ReportRequest& request) {
   }
   for (ReportFigure& figure : report.evaluation) {
     figure.value = request.made->metrics.at(figure.name);
+  }
+  for (size_t i = 0; i < report.layers.size(); ++i) {
+    const LayerFigures& figures = request.made->layers.at(i);
+    report.layers[i] = {.noise = figures.noise,
+                        .signal = figures.signal,
+                        .expert_tokens = figures.expert_tokens};
   }
   for (size_t i = 0; i < report.gates.size(); ++i) {
     report.gates[i].value = (*request.verdicts)[i].value;

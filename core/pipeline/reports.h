@@ -18,9 +18,10 @@ namespace quant {
 inline constexpr char kReportJson[] = "report.json";
 inline constexpr char kReportHtml[] = "report.html";
 
-// What is known of `output` before any work. `evaluated`: on a text.
+// What is known of `output` before any work. `evaluation` may be null.
 Report PlannedReport(const ModelReader& model, const OutputPlan& output,
-                     bool evaluated, const std::vector<Gate>& gates);
+                     const EvaluationText* evaluation,
+                     const std::vector<Gate>& gates);
 
 // Both files with the sizes that they will have.
 std::vector<PlannedFile> PlannedReportFiles(const Report& report);
@@ -32,7 +33,7 @@ struct ReportRequest {                 // pointers must outlive the call
   const Plan* plan = nullptr;
   int index = 0;
   const Journal* journal = nullptr;
-  const ExecutedOutput* made = nullptr;  // its directory and metrics
+  const ExecutedOutput* made = nullptr;  // its directory and figures
   const std::vector<GateVerdict>* verdicts = nullptr;
   const ExecuteOptions* options = nullptr;
 };

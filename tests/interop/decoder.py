@@ -5,6 +5,7 @@ batching, no tiles, heads one by one. Shares no code with the program under
 test. Tensor names and config keys are those of Hugging Face checkpoints.
 """
 
+import collections
 import math
 
 import numpy as np
@@ -132,6 +133,10 @@ class Decoder:
         self.config = config
         self.weights = {k: v.astype(np.float64) for k, v in weights.items()}
         self.family = config["architectures"][0].removesuffix("ForCausalLM")
+        # Of all texts so far: hidden states after each layer, and the positions
+        # that each expert of a layer got.
+        self.states = collections.defaultdict(list)
+        self.expert_tokens = collections.Counter()
         self.heads = config["num_attention_heads"]
         self.kv_heads = config["num_key_value_heads"]
         self.hidden = config["hidden_size"]
@@ -234,6 +239,7 @@ class Decoder:
             if mixtral or self.config.get("norm_topk_prob"):
                 total = sum(p[best])
             for e in best:
+                self.expert_tokens[layer, int(e)] += 1
                 parts = [f"{prefix}experts.{e}.{n}" for n in names]
                 out[t] += p[e] / total * self.gated(*parts, row)
         return out
@@ -267,6 +273,7 @@ class Decoder:
             if self.gemma:
                 y = self.norm(p + "post_feedforward_layernorm", y)
             x = x + y
+            self.states[layer].append(x)
         x = self.norm("model.norm", x)
         y = x @ self.weights.get("lm_head.weight", embedding).T
         cap = self.config.get("final_logit_softcapping")

@@ -297,11 +297,30 @@ def random_weights(config, biases):
 
 
 def nll_of(config, weights, tokens):
-    """Mean over windows and positions, and the log-probabilities."""
+    """Mean over windows and positions, the log-probabilities, and the decoder
+    that found them."""
     decoder = Decoder(config, weights)
     rows = [decoder.log_probabilities(t)[:-1] for t in tokens]
     losses = [-r[np.arange(LENGTH - 1), t[1:]] for r, t in zip(rows, tokens)]
-    return np.mean(losses), np.concatenate(rows)
+    return np.mean(losses), np.concatenate(rows), decoder
+
+
+def check_layers(found, reference, model):
+    """What is told of every block."""
+    experts = model.config.get("num_local_experts") or model.config.get(
+        "num_experts", 0
+    )
+    assert len(found) == len(model.states)
+    for layer, figures in enumerate(found):
+        h = np.concatenate(reference.states[layer])
+        noise = np.sum((np.concatenate(model.states[layer]) - h) ** 2)
+        if noise > 1e-9 * np.sum(h**2):
+            sqnr = 10 * np.log10(np.sum(h**2) / noise)
+            assert figures["outputSqnrDb"] == pytest.approx(sqnr, abs=1e-3)
+        tokens = [model.expert_tokens[layer, e] for e in range(experts)]
+        if not model.is_sparse(layer):
+            tokens = []
+        assert list(map(int, figures.get("expertTokens", []))) == tokens
 
 
 def write_model(directory, config, weights):
@@ -337,10 +356,10 @@ def test_architecture(name, tokens, tmp_path):
     config = {k: v for k, v in config.items() if v is not None}
     weights = random_weights(config, biases)
     write_model(tmp_path / "model", config, weights)
-    expected, p = nll_of(config, weights, ids)
+    expected, p, plain = nll_of(config, weights, ids)
 
     other = {k: v for k, v in {**config, **without}.items() if v is not None}
-    control, q = nll_of(other, weights, ids)
+    control, q, without_it = nll_of(other, weights, ids)
     assert abs(control - expected) > 50 * RELATIVE * expected, "no difference"
 
     found = evaluate(
@@ -370,3 +389,4 @@ def test_architecture(name, tokens, tmp_path):
     assert found["klMedian"] == pytest.approx(middle, rel=1e-3, abs=1e-9)
     agreement = np.mean(p.argmax(-1) == q.argmax(-1))
     assert found["top1Agreement"] == pytest.approx(agreement, abs=1 / len(kl))
+    check_layers(found["layers"], plain, without_it)

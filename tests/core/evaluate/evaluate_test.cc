@@ -119,6 +119,12 @@ TEST(Evaluate, AModelDoesNotDivergeFromItself) {
   EXPECT_EQ(result->divergence->max, 0);
   EXPECT_EQ(result->divergence->top1_agreement, 1);
   EXPECT_EQ(result->nll, *result->reference_nll);
+  ASSERT_FALSE(result->layers.empty());
+  for (const LayerFigures& layer : result->layers) {
+    EXPECT_EQ(layer.noise, 0);
+    EXPECT_GT(layer.signal, 0);
+    EXPECT_FALSE(layer.SqnrDb());
+  }
 }
 
 TEST(Evaluate, WhatCannotBeRunIsRefused) {

@@ -54,6 +54,8 @@ Report Example() {
   report.histograms[0].made[20] = 90;
   report.histograms[0].made[21] = 10;
   report.evaluation = {{"perplexity", 4.5}, {"kl_mean", 0.0123}};
+  report.layers = {{.noise = 0.04, .signal = 4},
+                   {.noise = 0, .signal = 4, .expert_tokens = {5, 0, 7}}};
   report.gates = {{"kl_mean <= 0.02", 0.0123, true}};
   return report;
 }
@@ -63,6 +65,11 @@ TEST(Report, SaysItInJson) {
   EXPECT_EQ(json["output"], "W4A16");
   EXPECT_EQ(json["recipe"]["scheme"], "W4A16");
   EXPECT_EQ(json["evaluation"]["kl_mean"], 0.0123);
+  EXPECT_NEAR(json["layers"][0]["output_sqnr_db"].get<double>(), 20, 1e-9);
+  EXPECT_TRUE(json["layers"][1]["output_sqnr_db"].is_null());
+  EXPECT_FALSE(json["layers"][0].contains("expert_tokens"));
+  EXPECT_EQ(json["layers"][1]["expert_tokens"],
+            (std::vector<int64_t>{5, 0, 7}));
   EXPECT_EQ(json["gates"][0]["passed"], true);
   ASSERT_EQ(json["tensors"].size(), 7u);
   EXPECT_NEAR(json["tensors"][0]["sqnr_db"].get<double>(), 26.0206, 1e-4);
@@ -77,9 +84,9 @@ TEST(Report, PageNeedsNothingBesideItself) {
                            "<script", "<link", "<img"}) {
     EXPECT_THAT(page, Not(HasSubstr(text))) << text;
   }
-  for (const char* text :
-       {"attention.q, layer 2", "<svg", "kl_mean &lt;= 0.02",
-        "class=passed>passed", "skipped: norm", "perplexity", "26.0206 dB"}) {
+  for (const char* text : {"attention.q, layer 2", "<svg", "kl_mean &lt;= 0.02",
+                           "class=passed>passed", "skipped: norm", "perplexity",
+                           "26.0206 dB", "Outputs of layers", "5 0 7"}) {
     EXPECT_THAT(page, HasSubstr(text));
   }
 }
