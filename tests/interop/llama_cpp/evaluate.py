@@ -40,7 +40,7 @@ def load(path, context):
             str(path),
             n_ctx=context,
             n_batch=context,
-            n_threads=2,
+            n_threads=1,  # more only wait for each other
             logits_all=True,
             type_k=llama_cpp.GGML_TYPE_F32,
             type_v=llama_cpp.GGML_TYPE_F32,

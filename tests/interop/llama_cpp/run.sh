@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # run.sh BUILD_DIR [--families | --report FILE] [--windows N]: holds quantctl's
 # GGUF files against llama.cpp (see venv.sh): every decoder family's logits, then
-# (not with --families) every file type's quality, on N windows of text (default:
-# all). --report keeps what was printed as a page.
+# (not with --families) our importance matrices in its quantizer, and every file
+# type's quality, on N windows of text (default: all). --report keeps what was
+# printed as a page.
 set -euo pipefail
 build=$(cd "${1:?usage: run.sh BUILD_DIR [--families | --report FILE]}" && pwd)
 shift
@@ -25,9 +26,13 @@ trap 'rm -rf "$work"' EXIT
 {
   "$venv/bin/python" -B "$here/families.py" "$build/client/quantctl" "$work" \
     2>"$work/log" || { cat "$work/log" && exit 1; }
-  [[ -n $families ]] ||
+  if [[ -z $families ]]; then
+    "$here/quantizer.sh" "$venv"
+    "$venv/bin/python" -B "$here/imatrix.py" "$build/client/quantctl" \
+      "$venv/bin/llama-quantize" "$work" "$@"
     "$venv/bin/python" -B "$here/compare.py" "$build/client/quantctl" "$work" \
       "$@"
+  fi
 } | tee "$work/transcript"
 [[ -z $report ]] && exit 0
 {
