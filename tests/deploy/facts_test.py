@@ -24,6 +24,36 @@ def read(path):
     return yaml.safe_load((DEPLOY / path).read_text())
 
 
+class ProvenPages(unittest.TestCase):
+    """Every test that a page names exists."""
+
+    def names_of_tests(self):
+        names = set()
+        for source in (ROOT / "tests").rglob("*_test.cc"):
+            names.update(".".join(pair) for pair in re.findall(
+                r"^TEST(?:_F|_P)?\((\w+),\s*(\w+)\)", source.read_text(),
+                re.MULTILINE))
+        for lists in (ROOT / "tests").rglob("CMakeLists.txt"):
+            text = lists.read_text()
+            # By name, and by functions that put the folder's name before it.
+            names.update(re.findall(r"NAME ([\w.]+)", text))
+            names.update(f"{lists.parent.name}.{name}" for name in re.findall(
+                r"^ *\w+_test\((\w+)", text, re.MULTILINE))
+        names.update(f"faults.{fault.stem}" for fault in
+                     (ROOT / "tests" / "faults").glob("*.py"))
+        return names
+
+    def test_names_of_tests(self):
+        known = self.names_of_tests()
+        for page in ("robustness.md", "threat_model.md"):
+            text = (ROOT / "docs" / page).read_text()
+            named = [name for name in re.findall(r"`(\w+\.\w+)`", text)
+                     if not name.endswith((".md", ".h", ".cc"))]
+            self.assertGreater(len(named), 3, page)
+            for name in named:
+                self.assertIn(name, known, page)
+
+
 class Facts(unittest.TestCase):
     def test_the_settings_exist(self):
         known = settings()
