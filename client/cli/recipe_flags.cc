@@ -102,7 +102,7 @@ void RecipeFlags::Add(CLI::App& app) {
 
 void RecipeFlags::AddCalibrationFlags(CLI::App& app) {
   app.add_option("--calibration", files_.calibration,
-                 "Text for methods that look at one (gptq), for static "
+                 "Text for methods that look at one (gptq, awq), for static "
                  "activations (FP8) and to weigh the errors of GGUF types: "
                  "UTF-8, .jsonl with \"text\" or \"messages\", or token ids of "
                  "this model in .npy "

@@ -42,6 +42,7 @@ class Collector {
 
   // Of spaces[i].
   const InputStatistics& of(size_t i) const { return statistics_[i]; }
+  InputStatistics& of(size_t i) { return statistics_[i]; }
   // Gives the memory of spaces[i] back.
   void Drop(size_t i) { statistics_[i] = InputStatistics(0, false); }
 

@@ -34,6 +34,18 @@ void InputStatistics::Add(ThreadPool& pool, const float* x, int64_t rows) {
   tokens_ += rows;
 }
 
+void InputStatistics::Divide(absl::Span<const float> factors) {
+  for (int64_t i = 0; i < columns_; ++i) {
+    const float factor = factors[i];
+    lo_[i] /= factor;
+    hi_[i] /= factor;
+    sum_squares_[i] /= static_cast<double>(factor) * factor;
+    if (hessian_.empty()) continue;
+    float* row = hessian_.data() + i * columns_;
+    for (int64_t j = i; j < columns_; ++j) row[j] /= factor * factors[j];
+  }
+}
+
 void InputStatistics::AddColumns(ThreadPool& pool, const float* x,
                                  int64_t rows) {
   ParallelFor(pool, CeilDiv(columns_, kColumnsAtATime), [&](int64_t piece) {

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "core/base/thread_pool.h"
 
 namespace quant {
@@ -23,6 +24,9 @@ class InputStatistics {
 
   // x [R, I] of the next tokens.
   void Add(ThreadPool& pool, const float* x, int64_t rows);
+
+  // Those of the same inputs divided by `factors` [I], > 0.
+  void Divide(absl::Span<const float> factors);
 
   int64_t columns() const { return columns_; }
   int64_t tokens() const { return tokens_; }

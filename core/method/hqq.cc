@@ -65,12 +65,6 @@ struct Best {
   double noise = 0;
 };
 
-float RoundToStored(float value, DType type) {
-  if (type == DType::kBF16) return Bf16ToF32(F32ToBf16(value));
-  if (type == DType::kF16) return F16ToF32(F32ToF16(value));
-  return value;
-}
-
 HqqSums Measure(const Codec& codec, const Group& group, ScaleZero at,
                 float inverse_beta) {
   const int half = 1 << (codec.scheme().bits - 1);
@@ -103,7 +97,7 @@ ScaleZero Next(const Codec& codec, DType scale_type, ScaleZero at, int64_t n,
   next.zero = static_cast<int8_t>(at.zero + static_cast<int>(shift));
   if (!(ud > 0) || !(dd > 0)) return next;
   const float scale =
-      RoundToStored(static_cast<float>(at.scale * (ud / dd)), scale_type);
+      RoundToType(scale_type, static_cast<float>(at.scale * (ud / dd)));
   if (std::isnormal(scale)) next.scale = scale;
   return next;
 }

@@ -13,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "core/base/thread_pool.h"
 #include "core/codec/codec.h"
 #include "core/tensor/shape.h"
@@ -27,13 +28,33 @@ enum class ScaleRule {
 // What must be known about a weight's inputs before it can be quantized.
 enum class Statistics {
   kNone,
-  kHessian,  // of the squared error of outputs: 2 sum of x x^T
+  kRanges,   // the largest magnitude of every column
+  kHessian,  // and of the squared error of outputs: 2 sum of x x^T
 };
 
 // The Hessian of all weights that have the same inputs.
 struct HessianView {
   int64_t n = 0;                  // I
   const float* values = nullptr;  // [I, I], of which the upper triangle counts
+};
+
+struct MethodOptions;
+
+// Weights [O, I], and how they will be quantized.
+struct WeightView {
+  const Codec* codec = nullptr;
+  const MethodOptions* options = nullptr;
+  const float* x = nullptr;
+  int64_t rows = 0;  // O
+};
+
+// All weights that have the same inputs, and what these look like.
+struct InputView {
+  HessianView hessian;  // without values unless the method needs them
+  absl::Span<const float> absmax;  // [I]
+  // [I]: columns of the same number, 0..I - 1, must get the same factor.
+  absl::Span<const int32_t> ties;
+  absl::Span<const WeightView> weights;
 };
 
 // How calibrated methods work.
@@ -124,16 +145,27 @@ class QuantMethod {
   virtual ~QuantMethod() = default;
 
   virtual Statistics Needs() const = 0;
+  // Of methods with statistics: whether weights are quantized after their
+  // columns were multiplied by factors, by which their inputs are divided.
+  virtual bool ScalesInputs() const { return false; }
   // INVALID_ARGUMENT UNSUPPORTED when the method can't do this.
   virtual absl::Status Check(const Scheme& scheme) const = 0;
 
-  // Of methods with statistics.
+  // Of methods that scale inputs: the factors [I], finite and > 0.
+  virtual std::vector<float> InputScales(ThreadPool& pool,
+                                         const CalibratedOptions& options,
+                                         const InputView& inputs) const {
+    return {};
+  }
+  // Of methods with statistics; of inputs as they are once they were divided.
+  // Null when nothing needs to be prepared.
   virtual std::unique_ptr<Preparation> Prepare(
       ThreadPool& pool, const CalibratedOptions& options,
       const HessianView& hessian) const {
     return nullptr;
   }
-  // Bytes of a preparation, and of one worker's scratch for `rows` rows.
+  // Bytes of a preparation or of finding factors, and of one worker's scratch
+  // for `rows` rows.
   virtual int64_t PreparationBytes(int64_t cols) const { return 0; }
   virtual int64_t ScratchBytes(int64_t rows, int64_t cols) const { return 0; }
 

@@ -12,6 +12,7 @@
 #include "core/base/file.h"
 #include "core/base/limits.h"
 #include "core/base/status_macros.h"
+#include "core/tensor/float_formats.h"
 
 namespace quant {
 namespace {
@@ -74,8 +75,17 @@ int64_t CodesPlace::zeros_at() const {
 int64_t CodesPlace::columns_at() const {
   return zeros_at() + (zeros ? Aligned(rows * groups) : 0);
 }
-int64_t CodesPlace::end() const {
+int64_t CodesPlace::factors_at() const {
   return columns_at() + (permuted ? Aligned(cols * kIndexBytes) : 0);
+}
+int64_t CodesPlace::divisors_at() const {
+  return factors_at() + (scaled ? Aligned(cols * kFloatBytes) : 0);
+}
+int64_t CodesPlace::end() const {
+  return divisors_at() + (divided ? Aligned(rows * kFloatBytes) : 0);
+}
+int64_t ValuesPlace::end() const {
+  return offset + Aligned(count * kFloatBytes);
 }
 
 void CalibratedBlock::PutFacts(const CodesPlace& place,
@@ -112,6 +122,16 @@ void CalibratedBlock::Get(const CodesPlace& place, int64_t row, int64_t rows,
   (void)ReadRows(read, place, row, rows, out);  // memory can't fail
 }
 
+void CalibratedBlock::PutFloats(int64_t at, absl::Span<const float> values) {
+  std::memcpy(bytes_.data() + at, values.data(), values.size() * kFloatBytes);
+}
+
+std::vector<float> CalibratedBlock::GetFloats(int64_t at, int64_t count) const {
+  std::vector<float> values(count);
+  std::memcpy(values.data(), bytes_.data() + at, count * kFloatBytes);
+  return values;
+}
+
 CalibratedCodes::CalibratedCodes(std::string directory,
                                  const ModelReader& model, const Plan& plan,
                                  int output)
@@ -132,20 +152,43 @@ CalibratedCodes::CalibratedCodes(std::string directory,
                      .group = group,
                      .groups = CeilDiv(cols, group),
                      .zeros = !scheme.symmetric,
-                     .permuted = scheme.act_order};
+                     .permuted = scheme.act_order,
+                     .scaled = tensors[i].scaled,
+                     .divided = tensors[i].divided};
     const size_t layer = static_cast<size_t>(place.layer);
     if (layers_.size() <= layer) layers_.resize(layer + 1);
     if (!layers_[layer].empty()) place.offset = layers_[layer].back().end();
     layers_[layer].push_back(std::move(place));
   }
+  values_.resize(layers_.size());
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (tensors[i].calibrated || !tensors[i].divided) continue;
+    const TensorEntry& source = model.tensors()[tensors[i].source];
+    ValuesPlace place{.index = static_cast<int>(i),
+                      .tensor = source.name,
+                      .layer = LayerOf(source.name),
+                      .dtype = source.dtype,
+                      .count = source.shape[0]};
+    place.offset = block_bytes(place.layer) - kDigestBytes;
+    values_[place.layer].push_back(std::move(place));
+  }
   for (const std::vector<CodesPlace>& places : layers_) {
     for (const CodesPlace& place : places) by_index_[place.index] = &place;
+  }
+  for (const std::vector<ValuesPlace>& places : values_) {
+    for (const ValuesPlace& place : places) {
+      values_by_index_[place.index] = &place;
+    }
   }
 }
 
 int64_t CalibratedCodes::block_bytes(int64_t layer) const {
   const std::vector<CodesPlace>& places = layers_[layer];
-  return (places.empty() ? 0 : places.back().end()) + kDigestBytes;
+  const std::vector<ValuesPlace>& values = values_[layer];
+  const int64_t end = !values.empty()   ? values.back().end()
+                      : !places.empty() ? places.back().end()
+                                        : 0;
+  return end + kDigestBytes;
 }
 
 int64_t CalibratedCodes::total_bytes() const {
@@ -202,6 +245,41 @@ absl::StatusOr<CalibrationFacts> CalibratedCodes::ReadFacts(
       place.offset,
       absl::MakeSpan(reinterpret_cast<uint8_t*>(&facts), sizeof(facts))));
   return facts;
+}
+
+absl::StatusOr<std::vector<float>> CalibratedCodes::ReadFloats(
+    int64_t layer, int64_t at, int64_t count) const {
+  QUANT_ASSIGN_OR_RETURN(const File file, File::OpenRead(PathOf(layer)));
+  std::vector<float> values;
+  const PieceReader read = [&](int64_t from, absl::Span<uint8_t> to) {
+    return file.ReadAt(from, to);
+  };
+  QUANT_RETURN_IF_ERROR(ReadVector(read, at, count, values));
+  return values;
+}
+
+absl::StatusOr<std::vector<float>> CalibratedCodes::ReadFactors(
+    int index) const {
+  const CodesPlace& place = *by_index_.at(index);
+  if (!place.scaled) return std::vector<float>(place.cols, 1.0f);
+  return ReadFloats(place.layer, place.factors_at(), place.cols);
+}
+
+absl::StatusOr<std::vector<float>> CalibratedCodes::ReadDivisors(
+    int index, int64_t row, int64_t rows) const {
+  const CodesPlace& place = *by_index_.at(index);
+  if (!place.divided) return std::vector<float>(rows, 1.0f);
+  return ReadFloats(place.layer, place.divisors_at() + row * kFloatBytes, rows);
+}
+
+absl::Status CalibratedCodes::ReadValues(int index, int64_t first,
+                                         int64_t count, uint8_t* out) const {
+  const ValuesPlace& place = *values_by_index_.at(index);
+  QUANT_ASSIGN_OR_RETURN(
+      const std::vector<float> values,
+      ReadFloats(place.layer, place.offset + first * kFloatBytes, count));
+  StoreFloats(place.dtype, values, out);
+  return absl::OkStatus();
 }
 
 int64_t LayerOf(absl::string_view module) {

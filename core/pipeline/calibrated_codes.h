@@ -2,7 +2,10 @@
 // file per block of the network, written whole or not at all.
 //
 //   per tensor of the block: facts, codes [O, I], scales F32 [O, G], zero
-//   points I8 [O, G] and groups of columns I32 [I] where the scheme has them
+//   points I8 [O, G] and groups of columns I32 [I] where the scheme has them,
+//   factors of columns F32 [I] and divisors of rows F32 [O] where the plan has
+//   them
+//   per norm and bias that is divided: its values F32, those of its type
 //   last 8 bytes: XXH3 of all before
 //
 // Offsets follow from the plan. Host byte order: the files stay in the work
@@ -38,6 +41,7 @@ struct CalibrationFacts {
   int64_t tokens = 0;
   int64_t dead_columns = 0;
   double damping = 0;
+  int64_t scaled = 0;  // 1: any factor of its columns is not 1
 };
 
 // One tensor in its block's file.
@@ -51,12 +55,28 @@ struct CodesPlace {
   int64_t groups = 0;
   bool zeros = false;
   bool permuted = false;
-  int64_t offset = 0;  // of its facts
+  bool scaled = false;   // TensorPlan::scaled
+  bool divided = false;  // TensorPlan::divided
+  int64_t offset = 0;    // of its facts
 
   int64_t codes_at() const;
   int64_t scales_at() const;
   int64_t zeros_at() const;
   int64_t columns_at() const;
+  int64_t factors_at() const;
+  int64_t divisors_at() const;
+  int64_t end() const;
+};
+
+// A tensor that is copied but for being divided, in its block's file.
+struct ValuesPlace {
+  int index = 0;  // position in Plan::order
+  std::string tensor;
+  int64_t layer = 0;
+  DType dtype = DType::kF32;
+  int64_t count = 0;
+  int64_t offset = 0;
+
   int64_t end() const;
 };
 
@@ -70,6 +90,9 @@ class CalibratedBlock {
   void Put(const CodesPlace& place, int64_t row, const CodeTile& tile);
   void Get(const CodesPlace& place, int64_t row, int64_t rows,
            CodeTile& out) const;
+  // At factors_at(), divisors_at() or a ValuesPlace::offset.
+  void PutFloats(int64_t at, absl::Span<const float> values);
+  std::vector<float> GetFloats(int64_t at, int64_t count) const;
 
   std::string& bytes() { return bytes_; }
   const std::string& bytes() const { return bytes_; }
@@ -90,6 +113,9 @@ class CalibratedCodes {
   const std::vector<CodesPlace>& places(int64_t layer) const {
     return layers_[layer];
   }
+  const std::vector<ValuesPlace>& values(int64_t layer) const {
+    return values_[layer];
+  }
   int64_t block_bytes(int64_t layer) const;
   // Of all files.
   int64_t total_bytes() const;
@@ -101,13 +127,25 @@ class CalibratedCodes {
   // Rows of the tensor at plan.order[index] from its block's file.
   absl::Status Read(int index, int64_t row, int64_t rows, CodeTile& out) const;
   absl::StatusOr<CalibrationFacts> ReadFacts(const CodesPlace& place) const;
+  // Of all columns, or of some rows, of the tensor at plan.order[index]; ones
+  // where it has none.
+  absl::StatusOr<std::vector<float>> ReadFactors(int index) const;
+  absl::StatusOr<std::vector<float>> ReadDivisors(int index, int64_t row,
+                                                  int64_t rows) const;
+  // Values of a divided norm or bias, as bytes of its type.
+  absl::Status ReadValues(int index, int64_t first, int64_t count,
+                          uint8_t* out) const;
 
  private:
   std::string PathOf(int64_t layer) const;
+  absl::StatusOr<std::vector<float>> ReadFloats(int64_t layer, int64_t at,
+                                                int64_t count) const;
 
   std::string directory_;
   std::vector<std::vector<CodesPlace>> layers_;
+  std::vector<std::vector<ValuesPlace>> values_;  // as many
   std::map<int, const CodesPlace*> by_index_;
+  std::map<int, const ValuesPlace*> values_by_index_;
 };
 
 // One per output of a job; null where the method needs no statistics.

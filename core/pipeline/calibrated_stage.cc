@@ -14,6 +14,7 @@
 #include "core/calibrate/calibration.h"
 #include "core/calibrate/input_spaces.h"
 #include "core/network/network.h"
+#include "core/pipeline/input_scaling.h"
 #include "core/pipeline/pass_bounds.h"
 #include "core/pipeline/tensor_job.h"
 
@@ -31,8 +32,9 @@ constexpr int64_t kStatisticsBytes = int64_t{1} << 30;
 // (measured: docs/adr/0016).
 constexpr int64_t kTokensPerColumn = 2;
 
-bool IsStarved(const InputStatistics& statistics) {
-  return statistics.tokens() < kTokensPerColumn * statistics.columns();
+// Tokens that a method has to see; largest magnitudes take no more than one.
+int64_t TokensFor(Statistics needs, int64_t columns) {
+  return needs == Statistics::kHessian ? kTokensPerColumn * columns : 1;
 }
 
 class CalibratedStage {
@@ -47,6 +49,7 @@ class CalibratedStage {
         codes_(codes) {}
 
   absl::StatusOr<CalibrationSummary> Run() {
+    QUANT_ASSIGN_OR_RETURN(method_, FindMethod(request_.method));
     QUANT_ASSIGN_OR_RETURN(const int64_t missing, FindMissing());
     if (missing < codes_.layers()) QUANT_RETURN_IF_ERROR(Calibrate(missing));
     QUANT_RETURN_IF_ERROR(Summarize());
@@ -78,13 +81,15 @@ class CalibratedStage {
     for (int64_t layer = 0; layer < codes_.layers(); ++layer) {
       QUANT_ASSIGN_OR_RETURN(Block block, passes.Load(layer));
       CalibratedBlock found(codes_.block_bytes(layer));
+      BlockScaling scaling(network->config(), layer, codes_, block, found);
       if (layer < first_missing) {
         QUANT_ASSIGN_OR_RETURN(auto loaded, codes_.Load(layer));
         if (!loaded) return SourceOfBlockChanged(layer);
         found = *std::move(loaded);
       } else {
+        QUANT_RETURN_IF_ERROR(scaling.Begin(network->loader()));
         QUANT_RETURN_IF_ERROR(
-            QuantizeBlock(passes, layer, block, states, found));
+            QuantizeBlock(passes, layer, {block, scaling, found}, states));
         QUANT_RETURN_IF_ERROR(codes_.Store(layer, found, options_.sync));
         if (options_.journal) options_.journal(layer + 1);
       }
@@ -92,6 +97,7 @@ class CalibratedStage {
       for (const InputSpace& space : InputSpacesOf(block)) {
         Replace(layer, space, found);
       }
+      scaling.TakeValues();
       QUANT_RETURN_IF_ERROR(passes.Advance(block, layer, {}, states));
     }
     return absl::OkStatus();
@@ -103,24 +109,37 @@ class CalibratedStage {
                                   " changed while they were in use"));
   }
 
+  // A block while it is quantized.
+  struct OpenBlock {
+    Block& block;
+    BlockScaling& scaling;
+    CalibratedBlock& out;
+  };
+
+  bool with_hessians() const {
+    return method_->Needs() == Statistics::kHessian;
+  }
+
   absl::Status QuantizeBlock(const BlockPasses& passes, int64_t layer,
-                             Block& block, HiddenStates& states,
-                             CalibratedBlock& out) {
+                             const OpenBlock& open, HiddenStates& states) {
+    std::vector<InputSpace> spaces = InputSpacesOf(open.block);
+    // Rows are divided for what reads them, before they are quantized.
+    if (method_->ScalesInputs()) std::reverse(spaces.begin(), spaces.end());
     const std::vector<std::vector<InputSpace>> phases =
-        PhasesOf(layer, InputSpacesOf(block));
+        PhasesOf(layer, std::move(spaces));
     QUANT_RETURN_IF_ERROR(CheckAllThere(layer, phases));
     int64_t done = 0;
     for (const std::vector<InputSpace>& phase : phases) {
       Report(LayerFraction(layer, done++, phases.size()),
              absl::StrCat("block ", layer));
-      Collector collector(*options_.pool, phase, /*with_hessians=*/true);
+      Collector collector(*options_.pool, phase, with_hessians());
       QUANT_RETURN_IF_ERROR(
-          passes.Observe(block, layer, collector.observer(), states));
+          passes.Observe(open.block, layer, collector.observer(), states));
       for (size_t i = 0; i < phase.size(); ++i) {
         QUANT_RETURN_IF_ERROR(
-            QuantizeSpace(layer, phase[i], collector.of(i), out));
+            QuantizeSpace(layer, phase[i], open, collector.of(i)));
         collector.Drop(i);
-        if (request_.true_sequential) Replace(layer, phase[i], out);
+        if (request_.true_sequential) Replace(layer, phase[i], open.out);
       }
     }
     return absl::OkStatus();
@@ -137,7 +156,8 @@ class CalibratedStage {
         return PlaceOf(layer, *linear) == nullptr;
       });
       if (space.linears.empty()) continue;
-      const int64_t more = InputStatistics::Bytes(space.columns(), true);
+      const int64_t more =
+          InputStatistics::Bytes(space.columns(), with_hessians());
       const bool next_stage = request_.true_sequential && !phases.empty() &&
                               phases.back().back().stage != space.stage;
       if (phases.empty() || next_stage || bytes + more > kStatisticsBytes) {
@@ -175,36 +195,76 @@ class CalibratedStage {
   }
 
   absl::Status QuantizeSpace(int64_t layer, const InputSpace& space,
-                             const InputStatistics& statistics,
-                             CalibratedBlock& out) {
-    QUANT_ASSIGN_OR_RETURN(const QuantMethod* method,
-                           FindMethod(request_.method));
-    CalibrationFacts facts{.tokens = statistics.tokens()};
+                             const OpenBlock& open,
+                             InputStatistics& statistics) {
+    std::vector<TensorJob> jobs;
+    for (const Linear* linear : space.linears) {
+      QUANT_ASSIGN_OR_RETURN(
+          jobs.emplace_back(),
+          MakeTensorJob(model_, plan_, PlaceOf(layer, *linear)->index));
+      jobs.back().tasks[output_].options.narrow = false;
+    }
+    CalibrationFacts facts{.tokens = statistics.tokens(),
+                           .damping = request_.calibrated.damping};
     std::unique_ptr<Preparation> preparation;
-    if (IsStarved(statistics)) {
+    if (statistics.tokens() < TokensFor(method_->Needs(), space.columns())) {
       facts.state = CalibrationFacts::kStarved;
     } else {
-      preparation = method->Prepare(
-          *options_.pool, request_.calibrated,
-          {.n = statistics.columns(), .values = statistics.hessian().data()});
+      facts.scaled = ScaleInputs(space, jobs, open.scaling, statistics);
+      preparation = method_->Prepare(*options_.pool, request_.calibrated,
+                                     HessianOf(statistics));
+    }
+    if (preparation != nullptr) {
       facts.dead_columns = preparation->dead_columns;
       facts.damping = preparation->damping;
       if (!preparation->usable) facts.state = CalibrationFacts::kUnfactored;
     }
-    for (const Linear* linear : space.linears) {
-      const CodesPlace& place = *PlaceOf(layer, *linear);
-      QUANT_ASSIGN_OR_RETURN(TensorJob job,
-                             MakeTensorJob(model_, plan_, place.index));
-      TensorTask& task = job.tasks[output_];
+    for (size_t i = 0; i < jobs.size(); ++i) {
+      const CodesPlace& place = *PlaceOf(layer, *space.linears[i]);
+      TensorTask& task = jobs[i].tasks[output_];
       task.options.preparation = preparation.get();
-      task.options.narrow = false;
-      QuantizeLinear(*linear, task, place, out);
-      out.PutFacts(place, facts);
+      QuantizeLinear(*space.linears[i], task, place, open.out);
+      open.out.PutFacts(place, facts);
       if (options_.stop.stop_requested()) {
         return absl::CancelledError("stopped between weights");
       }
     }
     return absl::OkStatus();
+  }
+
+  static HessianView HessianOf(const InputStatistics& statistics) {
+    return {.n = statistics.columns(), .values = statistics.hessian().data()};
+  }
+
+  // Whether the method scaled any column.
+  bool ScaleInputs(const InputSpace& space, const std::vector<TensorJob>& jobs,
+                   BlockScaling& scaling, InputStatistics& statistics) const {
+    const Fold* fold = scaling.FoldOf(*space.linears.front());
+    if (fold == nullptr) return false;
+    std::vector<WeightView> weights;
+    for (size_t i = 0; i < jobs.size(); ++i) {
+      const TensorTask& task = jobs[i].tasks[output_];
+      weights.push_back({.codec = task.codec.get(),
+                         .options = &task.options,
+                         .x = space.linears[i]->weight.data(),
+                         .rows = space.linears[i]->out});
+    }
+    std::vector<float> absmax(statistics.columns());
+    std::vector<int32_t> ties(fold->rows);
+    for (size_t i = 0; i < absmax.size(); ++i) {
+      absmax[i] = statistics.absmax(static_cast<int64_t>(i));
+      ties[i] -= fold->rows.front();
+    }
+    std::vector<float> factors =
+        method_->InputScales(*options_.pool, request_.calibrated,
+                             {.hessian = HessianOf(statistics),
+                              .absmax = absmax,
+                              .ties = ties,
+                              .weights = weights});
+    scaling.Apply(*fold, factors);
+    statistics.Divide(factors);
+    return std::any_of(factors.begin(), factors.end(),
+                       [](float factor) { return factor != 1; });
   }
 
   void QuantizeLinear(const Linear& linear, const TensorTask& task,
@@ -264,16 +324,19 @@ class CalibratedStage {
     ++summary_.tensors;
     summary_.rounded += facts.state != CalibrationFacts::kCalibrated;
     summary_.dead_columns += facts.dead_columns;
+    summary_.scaled += facts.scaled;
     const auto add = [&](const std::string& what) {
       summary_.notes.push_back(absl::StrCat(place.tensor, ": ", what));
     };
     if (facts.state == CalibrationFacts::kStarved) {
-      add(absl::StrCat("met ", facts.tokens, " tokens, fewer than ",
-                       kTokensPerColumn, " for each of its ", place.cols,
-                       " columns: rounded to nearest"));
+      add(with_hessians()
+              ? absl::StrCat("met ", facts.tokens, " tokens, fewer than ",
+                             kTokensPerColumn, " for each of its ", place.cols,
+                             " columns: rounded to nearest")
+              : "met no token: rounded to nearest");
     } else if (facts.state == CalibrationFacts::kUnfactored) {
       add("no damping made its Hessian positive definite: rounded to nearest");
-    } else if (facts.damping != request_.calibrated.damping) {
+    } else if (facts.damping > request_.calibrated.damping) {
       add(absl::StrFormat("its Hessian took a damping of %g", facts.damping));
     }
     if (facts.dead_columns > 0 && facts.state != CalibrationFacts::kStarved) {
@@ -306,6 +369,7 @@ class CalibratedStage {
   const int output_;
   const ExecuteOptions& options_;
   const CalibratedCodes& codes_;
+  const QuantMethod* method_ = nullptr;
   RunOptions run_;
   CalibrationSummary summary_;
 };
@@ -325,6 +389,7 @@ absl::StatusOr<CalibratedBounds> BoundsOfCalibratedStage(
   const NetworkConfig& config = network->config();
   const Sequences sequences = SequencesOf(request.calibration->data);
   QUANT_ASSIGN_OR_RETURN(const QuantMethod* method, FindMethod(request.method));
+  const bool hessians = method->Needs() == Statistics::kHessian;
   const CalibratedCodes codes("", model, plan, output);
   int64_t block = 0, columns = 0, statistics = 0;
   for (int64_t layer = 0; layer < codes.layers(); ++layer) {
@@ -332,7 +397,7 @@ absl::StatusOr<CalibratedBounds> BoundsOfCalibratedStage(
     for (const CodesPlace& place : codes.places(layer)) {
       columns = std::max(columns, place.cols);
       statistics =
-          std::max(statistics, InputStatistics::Bytes(place.cols, true));
+          std::max(statistics, InputStatistics::Bytes(place.cols, hessians));
     }
   }
   // Of all spaces of a block: no more than what was decided above.

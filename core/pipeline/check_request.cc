@@ -54,6 +54,20 @@ absl::Status CheckStaticInputs(const OutputRequest& output,
       "calibration");
 }
 
+// Methods that scale inputs see a block as a whole, and columns as they come.
+absl::Status CheckTakesOrder(const OutputRequest& output,
+                             const std::string& field) {
+  const char* option = output.calibrated.act_order       ? "act_order"
+                       : output.calibrated.static_groups ? "static_groups"
+                       : output.true_sequential          ? "true_sequential"
+                                                         : nullptr;
+  if (option == nullptr) return absl::OkStatus();
+  return InvalidSpec(
+      absl::StrCat(option, ": is nothing that method \"", output.method,
+                   "\" can do; leave it out, or use \"gptq\""),
+      absl::StrCat(field, "calibrated.", option));
+}
+
 absl::Status CheckCalibration(const OutputRequest& output,
                               const QuantMethod& method,
                               const std::string& field) {
@@ -66,6 +80,7 @@ absl::Status CheckCalibration(const OutputRequest& output,
                      "nearest that needs none is \"rtn\""),
         "calibration");
   }
+  if (method.ScalesInputs()) return CheckTakesOrder(output, field);
   const double damping = output.calibrated.damping;
   if (damping > 0 && damping <= kMaxDamping) return absl::OkStatus();
   return InvalidSpec(

@@ -203,11 +203,28 @@ class Execution {
                                             options_, *codes));
       result.notes.insert(result.notes.end(), summaries_[i].notes.begin(),
                           summaries_[i].notes.end());
+      QUANT_RETURN_IF_ERROR(DivideInputs(*codes, plan_.outputs[i]));
       calibrated_.push_back(std::move(codes));
       result.stage_seconds["CALIBRATING"] += StopClock();
       stage_begin_ = stage_end_;
     }
     stage_end_ = Writing();
+    return absl::OkStatus();
+  }
+
+  // What static activations cover, where the stage scaled inputs.
+  static absl::Status DivideInputs(const CalibratedCodes& codes,
+                                   OutputPlan& output) {
+    for (size_t i = 0; i < output.tensors.size(); ++i) {
+      TensorPlan& tensor = output.tensors[i];
+      if (!tensor.scaled || tensor.inputs == nullptr) continue;
+      QUANT_ASSIGN_OR_RETURN(const std::vector<float> factors,
+                             codes.ReadFactors(static_cast<int>(i)));
+      std::vector<float> inputs = *tensor.inputs;
+      for (size_t c = 0; c < inputs.size(); ++c) inputs[c] /= factors[c];
+      tensor.inputs =
+          std::make_shared<const std::vector<float>>(std::move(inputs));
+    }
     return absl::OkStatus();
   }
 
@@ -226,6 +243,7 @@ class Execution {
     output.metrics["calibration_fallbacks"] =
         static_cast<double>(summary.rounded);
     output.metrics["dead_columns"] = static_cast<double>(summary.dead_columns);
+    output.metrics["scaled_inputs"] = static_cast<double>(summary.scaled);
   }
 
   absl::StatusOr<std::vector<std::string>> SourceDigests() const {

@@ -61,7 +61,8 @@ struct ExecutedOutput {
   // "size_bytes", "bits_per_weight", "min_sqnr_db", "sqnr_db",
   // "quantized_tensors", "overflow_count", "underflow_count",
   // "nonfinite_zeroed"; of calibrated methods also "calibrated_tensors",
-  // "calibration_fallbacks" and "dead_columns"; with static activations
+  // "calibration_fallbacks", "dead_columns" and "scaled_inputs" (tensors whose
+  // inputs were scaled); with static activations
   // "unseen_inputs": of weights that met no token; with an evaluation text
   // those of EvaluationMetrics. SQNRs are absent when nothing was lossy.
   std::map<std::string, double> metrics;

@@ -20,6 +20,7 @@
 #include "core/pipeline/check_request.h"
 #include "core/pipeline/decide.h"
 #include "core/pipeline/escalate.h"
+#include "core/pipeline/input_scaling.h"
 #include "core/pipeline/input_survey.h"
 #include "core/pipeline/layout.h"
 #include "core/pipeline/reports.h"
@@ -170,6 +171,7 @@ class OutputPlanner {
     for (size_t i = 0; i < decisions.size(); ++i) {
       QUANT_RETURN_IF_ERROR(AddTensor(static_cast<int>(i), decisions[i], plan));
     }
+    QUANT_RETURN_IF_ERROR(PlanInputScaling(model_, plan));
     QUANT_RETURN_IF_ERROR(Place(plan));
     QUANT_RETURN_IF_ERROR(AddTexts(plan));
     AddFiles(plan);

@@ -31,7 +31,12 @@ struct TensorPlan {
   Scheme scheme;            // when quantized
   std::string method;       // when quantized
   bool calibrated = false;  // codes come from the calibrated stage
-  std::string reason;       // never empty
+  // Columns are multiplied by factors that the calibrated stage finds.
+  bool scaled = false;
+  // Rows, or what is copied of a norm or a bias, are divided by those of
+  // weights that read what this makes.
+  bool divided = false;
+  std::string reason;  // never empty
   int64_t output_bytes = 0;
   std::vector<OutputTensor> outputs;  // placed: file and offset are set
   // Source tensors, itself included, whose statistics are taken together: the

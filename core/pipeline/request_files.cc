@@ -167,8 +167,8 @@ absl::Status LoadCalibration(const ModelReader& model, const TextSource& source,
   if (users.empty()) {
     return InvalidSpec(
         absl::StrCat("calibration ", source.path,
-                     ": no output uses it; method \"gptq\", scheme \"FP8\" "
-                     "and GGUF types without --imatrix do"),
+                     ": no output uses it; methods \"gptq\" and \"awq\", "
+                     "scheme \"FP8\" and GGUF types without --imatrix do"),
         "calibration");
   }
   QUANT_ASSIGN_OR_RETURN(DatasetFile text,

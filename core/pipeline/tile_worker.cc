@@ -183,6 +183,9 @@ absl::Status TileWorker::Encode(const TensorJob& job, int64_t row, int64_t rows,
       QUANT_RETURN_IF_ERROR(
           Load(job, {job.source, job.tiling}, row, rows, result));
       packed_.data = {source_};
+      if (task.plan->divided) {
+        QUANT_RETURN_IF_ERROR(TakeDivided(job, static_cast<int>(i), row));
+      }
     }
     QUANT_RETURN_IF_ERROR(
         TakeRanges(job, static_cast<int>(i), files[i], result, digests));
@@ -219,11 +222,18 @@ absl::StatusOr<ErrorSums> TileWorker::TakeCalibrated(const TensorJob& job,
   const Codec& codec = *job.tasks[index].codec;
   const int64_t cols = job.tiling.cols;
   QUANT_RETURN_IF_ERROR(Load(job, {job.source, job.tiling}, row, rows, result));
-  QUANT_RETURN_IF_ERROR(calibrated_[index]->Read(job.index, row, rows, codes_));
+  const CalibratedCodes& calibrated = *calibrated_[index];
+  QUANT_RETURN_IF_ERROR(calibrated.Read(job.index, row, rows, codes_));
+  QUANT_ASSIGN_OR_RETURN(const std::vector<float> factors,
+                         calibrated.ReadFactors(job.index));
+  QUANT_ASSIGN_OR_RETURN(const std::vector<float> divisors,
+                         calibrated.ReadDivisors(job.index, row, rows));
   LaneSums lanes;
   std::vector<float> back(cols);
   for (int64_t r = 0; r < rows; ++r) {
     codec.DecodeTileRow(codes_, r, back.data());
+    // As it acts where nothing is scaled.
+    for (int64_t c = 0; c < cols; ++c) back[c] *= divisors[r] / factors[c];
     AddErrors(rows_.data() + r * cols, back.data(), cols, lanes);
   }
   ErrorSums sums;
@@ -231,6 +241,19 @@ absl::StatusOr<ErrorSums> TileWorker::TakeCalibrated(const TensorJob& job,
   sums.signal = CombineLanes(lanes.signal);
   sums.max_abs_error = lanes.max_abs_error;
   return sums;
+}
+
+// Instead of the source's bytes of the tile from `row` on.
+absl::Status TileWorker::TakeDivided(const TensorJob& job, int index,
+                                     int64_t row) {
+  const int64_t width = DTypeBits(job.source->dtype) / 8;
+  const int64_t bytes = static_cast<int64_t>(source_.size());
+  packed_.scratch.resize(1);
+  packed_.scratch[0].resize(bytes);
+  packed_.data = {absl::MakeConstSpan(packed_.scratch[0])};
+  return calibrated_[index]->ReadValues(
+      job.index, row * job.tiling.row_bytes / width, bytes / width,
+      packed_.scratch[0].data());
 }
 
 absl::Status TileWorker::TakeRanges(const TensorJob& job, int task,

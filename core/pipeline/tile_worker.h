@@ -83,6 +83,7 @@ class TileWorker {
   absl::StatusOr<ErrorSums> TakeCalibrated(const TensorJob& job, int task,
                                            int64_t row, int64_t rows,
                                            TileResult& result);
+  absl::Status TakeDivided(const TensorJob& job, int task, int64_t row);
   absl::Status Encode(const TensorJob& job, int64_t row, int64_t rows,
                       const std::vector<TensorStats>& stats,
                       const std::vector<OutputFiles>& files,

@@ -157,6 +157,13 @@ absl::Status FillCalibrated(v1::Recipe& recipe) {
     recipe.clear_calibrated();
     return absl::OkStatus();
   }
+  if ((*method)->ScalesInputs()) {
+    if (calibrated.damping() == 0) return absl::OkStatus();
+    return InvalidSpec(
+        absl::StrCat("damping: method \"", recipe.method(),
+                     "\" factors no Hessian; leave it out, or use \"gptq\""),
+        "calibrated.damping");
+  }
   if (calibrated.damping() == 0) calibrated.set_damping(kDefaultDamping);
   if (!calibrated.static_groups() || calibrated.act_order()) {
     return absl::OkStatus();

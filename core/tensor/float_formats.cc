@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 namespace quant {
@@ -145,6 +146,30 @@ float RoundUpToF16(float value) {
   uint32_t code = F32ToF16(value);
   if (F16ToF32(static_cast<uint16_t>(code)) < value) ++code;
   return F16ToF32(static_cast<uint16_t>(std::min(code, kLargest)));
+}
+
+float RoundToType(DType dtype, float value) {
+  if (dtype == DType::kBF16) return Bf16ToF32(F32ToBf16(value));
+  if (dtype == DType::kF16) return F16ToF32(F32ToF16(value));
+  return value;
+}
+
+void StoreFloats(DType dtype, absl::Span<const float> values, uint8_t* out) {
+  const auto put = [&](auto element) {
+    std::memcpy(out, &element, sizeof(element));
+    out += sizeof(element);
+  };
+  for (float value : values) {
+    if (dtype == DType::kBF16) {
+      put(F32ToBf16(value));
+    } else if (dtype == DType::kF16) {
+      put(F32ToF16(value));
+    } else if (dtype == DType::kF64) {
+      put(static_cast<double>(value));
+    } else {
+      put(value);
+    }
+  }
 }
 
 }  // namespace quant

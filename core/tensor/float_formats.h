@@ -7,6 +7,9 @@
 
 #include <cstdint>
 
+#include "absl/types/span.h"
+#include "core/tensor/dtype.h"
+
 namespace quant {
 
 // bfloat16: 8 exponent bits, 7 mantissa bits. NaN stays NaN (quiet), values
@@ -40,6 +43,11 @@ uint8_t F32ToE8m0(float value);
 // For scales: a scale that is rounded down no longer covers its range.
 float RoundUpToBf16(float value);
 float RoundUpToF16(float value);
+
+// `value` as an element of `dtype` (F16, BF16, F32, F64) holds it.
+float RoundToType(DType dtype, float value);
+// Elements of `dtype`, likewise, at any alignment.
+void StoreFloats(DType dtype, absl::Span<const float> values, uint8_t* out);
 
 }  // namespace quant
 

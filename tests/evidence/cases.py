@@ -38,7 +38,9 @@ FLAGS = {"MXFP4": MXFP4_RULE, "MXFP4_MOE": MXFP4_RULE, "FP8": CALIBRATION,
          "W8A8_STATIC": CALIBRATION}
 TYPES = {"MXFP4_MOE": {"MXFP4"}}
 # Flags that a method needs besides its name.
-METHOD_FLAGS = {"gptq": CALIBRATION}
+METHOD_FLAGS = {"gptq": CALIBRATION, "awq": CALIBRATION}
+# Methods that write weights scaled by factors that others undo.
+SCALING = {"awq"}
 METHOD_GROUP = "64"
 SAMPLE = ("W4A16", "FP8_E5M2", "NVFP4A16", "NF4", "Q4_K_M")
 FIRST = ("compressed-tensors", "safetensors")  # the defaults
