@@ -53,6 +53,7 @@ class Case:
     label: str
     flags: tuple = ()
     nominal_bits: int = 0  # of a code, for formats that store none
+    scaled: bool = False  # weights are scaled on disk
 
     def types(self):
         """What a weight's type on disk may be; anything else is a fallback."""
@@ -108,7 +109,8 @@ def method_cases(method):
                 flags = (f"--{symmetry}", "--group-size", METHOD_GROUP,
                          "--method", name, *METHOD_FLAGS.get(name, ()))
                 label = f"{bits} bits, {symmetry}, {name}"
-                yield Case(f"W{bits}A16", "dequantized", label, flags, bits)
+                yield Case(f"W{bits}A16", "dequantized", label, flags, bits,
+                           name in SCALING)
 
 
 def format_cases(form, schemes):

@@ -80,6 +80,19 @@ class Errors:
         return math.inf if self.noise == 0 else -20 * math.log10(self.relative)
 
 
+def unscaled(original, values, rounds=30):
+    """A weight whose rows and columns were multiplied by factors that others
+    undo, without them: those that fit best, in turns."""
+    x, y = original.astype(np.float64), values.astype(np.float64)
+    for step in range(2 * rounds):
+        axis = step % 2
+        fits = (x * y).sum(axis, keepdims=True)
+        squares = (y * y).sum(axis, keepdims=True)
+        y = y * np.divide(fits, squares, out=np.ones_like(fits),
+                          where=squares > 0)
+    return y
+
+
 @dataclasses.dataclass
 class Result:
     roles: dict
@@ -170,6 +183,9 @@ class Bench:
                     f"{model.name}, {case.scheme} as {case.format}: {name} is"
                     f" {kind}; allowed are {sorted(case.types())}"
                 )
+            if case.scaled:
+                weight = weight._replace(
+                    values=unscaled(original, weight.values))
             importance = model.importance.get(name)
             out.setdefault(role, Errors()).add(original, weight, importance)
         return {role: out[role] for role in ROLES if role in out}

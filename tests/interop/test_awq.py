@@ -1,4 +1,4 @@
-"""Method awq on whole models: perplexity is better than by rounding to nearest.
+"""Method awq on whole models: nearer to the source than by rounding to nearest.
 Norms and weights are written scaled, so in every format NumPy runs what other
 readers find there, and compares it with the source.
 
@@ -26,10 +26,10 @@ import decode  # noqa: E402
 import models  # noqa: E402
 
 MODELS = {"tiny-own-pad768-bf16": (BUNDLED, TOKENS, "tiny-own_sampled", 256)}
-for name, length in (("stories260K", 512), ("tiny-own", 256)):
-    if (models.DATA / "models" / name).is_dir():
-        MODELS[name] = (models.DATA / "models" / name, models.DATA / "text",
-                        name, length)
+if (models.DATA / "models" / "stories260K").is_dir():
+    MODELS["stories260K"] = (models.DATA / "models" / "stories260K",
+                             models.DATA / "text", "stories260K", 512)
+CALIBRATION, EVALUATION = 24, 16  # sequences
 
 
 def run(*arguments):
@@ -43,38 +43,40 @@ def run(*arguments):
 def quantize(name, out, *flags, calibrated=True):
     model, folder, text, length = MODELS[name]
     extra = ("--calibration", folder / f"{text}_calib.npy",
-             "--sequence-length", length) if calibrated else ()
+             "--sequence-length", length, "--calibration-sequences",
+             CALIBRATION) if calibrated else ()
     run("quantize", model, "--output", out, *flags, *extra)
 
 
-def perplexity(name, artifact):
-    _, folder, text, length = MODELS[name]
-    out = run("eval", artifact, "--evaluation", folder / f"{text}_eval.npy",
-              "--sequence-length", length, "-o", "json")
-    return json.loads(out)["perplexity"]
+def evaluate(name, artifact, work):
+    model, folder, text, length = MODELS[name]
+    ids = np.load(folder / f"{text}_eval.npy")[: EVALUATION * length]
+    np.save(work / "text.npy", ids)
+    out = run("eval", artifact, "--reference", model, "--evaluation",
+              work / "text.npy", "--sequence-length", length, "-o", "json")
+    found = json.loads(out)
+    return found["perplexity"], found["klMean"]
 
 
-# bits, symmetric -> how much of what rounding costs may be left, at most
-CASES = {(4, True): 0.9, (4, False): 0.9, (3, True): 0.8, (3, False): 0.8}
+# bits, symmetric -> divergence relative to rounding, at most
+CASES = {(4, True): 0.8, (4, False): 0.85, (3, True): 0.75, (3, False): 0.8}
 
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("bits,symmetric", CASES)
-def test_perplexity_is_better_than_by_rounding(bits, symmetric, name, tmp_path):
-    found = {"source": perplexity(name, MODELS[name][0])}
-    scheme = ("--scheme", f"W{bits}A16", "--group-size", 64,
-              "--symmetric" if symmetric else "--asymmetric",
-              "--format", "dequantized")
-    for how, flags in {
-        "rtn": (), "mse": ("--scale", "mse"), "awq": ("--method", "awq"),
-    }.items():
-        quantize(name, tmp_path / how, *scheme, *flags,
-                 calibrated=how == "awq")
-        found[how] = perplexity(name, tmp_path / how)
+def test_it_is_nearer_than_rounding(bits, symmetric, name, tmp_path):
+    found = {}
+    for how in ("rtn", "awq"):
+        quantize(name, tmp_path / how, "--scheme", f"W{bits}A16",
+                 "--group-size", 64, "--method", how,
+                 "--symmetric" if symmetric else "--asymmetric",
+                 "--format", "dequantized", calibrated=how == "awq")
+        found[how] = evaluate(name, tmp_path / how, tmp_path)
     print(name, bits, symmetric, found)
-    left = ((found["awq"] - found["source"])
-            / (found["rtn"] - found["source"]))
-    assert left < CASES[bits, symmetric]
+    assert found["awq"][1] < CASES[bits, symmetric] * found["rtn"][1]
+    # With four bits, what is left of the small model's loss is noise.
+    if bits == 3 or name == "stories260K":
+        assert found["awq"][0] < found["rtn"][0]
 
 
 def hidden(config, tensors, tokens):

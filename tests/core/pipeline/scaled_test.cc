@@ -275,8 +275,8 @@ TEST_F(ScaledTest, ErrorsAreThoseWithoutTheFactors) {
 TEST_F(ScaledTest, WhatCanNotBeScaledIsLeftAndSaid) {
   OutputRequest request = AwqRequest();
   request.rules = {
-      {.match = "re:layers\\.0\\.self_attn\\.[qkv]_proj", .scheme = {}},
-      {.match = "re:layers\\.1\\.mlp\\.down_proj", .scheme = {}}};
+      {.match = "re:model\\.layers\\.0\\.self_attn\\.[qkv]_proj", .scheme = {}},
+      {.match = "re:model\\.layers\\.1\\.mlp\\.down_proj", .scheme = {}}};
   const auto plan = PlanModel(model(), {request});
   ASSERT_TRUE(plan.ok()) << plan.status();
   std::map<std::string, TensorPlan> plans;
