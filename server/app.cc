@@ -16,6 +16,7 @@
 #include "server/api/credentials.h"
 #include "server/auth/authenticator.h"
 #include "server/data_dir.h"
+#include "server/maintenance/janitor.h"
 #include "server/queue/sqlite_job_store.h"
 #include "server/store/local_artifact_store.h"
 #include "server/store/local_upload_store.h"
@@ -89,6 +90,7 @@ struct App::Parts {
   absl::Status StartPlanner();
   absl::Status StartServing();
   void StartWorkers();
+  void StartJanitor();
   std::string RenderMetrics();
   void Drain();
 
@@ -107,6 +109,7 @@ struct App::Parts {
   std::unique_ptr<Streams> streams;
   std::unique_ptr<ApiEnv> env;
   std::unique_ptr<WorkerPool> workers;
+  std::unique_ptr<Janitor> janitor;
   std::unique_ptr<ApiServer> api;
   std::unique_ptr<HttpServer> http;
   std::string grpc_address;
@@ -143,6 +146,10 @@ absl::Status App::Parts::OpenStores() {
       OpenLocalArtifactStore(data_dir.path(), {.sync = config.sync}));
   QUANT_ASSIGN_OR_RETURN(
       uploads, OpenLocalUploadStore(data_dir.path(), {.sync = config.sync}));
+  if (jobs->Control().mode != QueueMode::kOpen) {
+    Log(LogLevel::kWarning, "queue_paused",
+        {{"msg", "no job is started before quantctl queue resume"}});
+  }
   QUANT_ASSIGN_OR_RETURN(std::vector<std::string> keep, JobsWithWork(*jobs));
   QUANT_ASSIGN_OR_RETURN(int64_t freed, artifacts->Sweep(keep));
   Log(LogLevel::kInfo, "stores_opened",
@@ -172,6 +179,7 @@ absl::Status App::Parts::StartServing() {
   ApiOptions options;
   QUANT_ASSIGN_OR_RETURN(options.page_token_key, data_dir.PageTokenKey());
   options.memory_limit_bytes = config.memory_limit_bytes;
+  options.retention_micros = absl::ToInt64Microseconds(config.retention);
   limiter = std::make_unique<Limiter>(
       Limits{.open_jobs = config.max_open_jobs,
              .stored_bytes = config.max_stored_bytes,
@@ -206,6 +214,7 @@ std::string App::Parts::RenderMetrics() {
     metrics.queue.SetJobs(JobStateName(state),
                           found == stats.jobs.end() ? 0 : found->second);
   }
+  metrics.queue.SetPaused(jobs->Control().mode != QueueMode::kOpen);
   const int64_t oldest = stats.oldest_queued_create_time;
   const int64_t age = oldest == 0 ? 0 : env->clock.NowMicros() - oldest;
   metrics.queue.SetOldestAge(static_cast<double>(age) * 1e-6);
@@ -239,6 +248,15 @@ void App::Parts::StartWorkers() {
       std::move(options));
 }
 
+void App::Parts::StartJanitor() {
+  const JanitorOptions options = {
+      .retention_micros = absl::ToInt64Microseconds(config.retention),
+      .upload_ttl_micros = absl::ToInt64Microseconds(config.upload_ttl)};
+  janitor = std::make_unique<Janitor>(*jobs, *artifacts, *uploads, metrics,
+                                      Clock::System(), options);
+  janitor->Start();
+}
+
 void App::Parts::Drain() {
   if (drained) return;
   drained = true;
@@ -248,6 +266,7 @@ void App::Parts::Drain() {
     streams->BeginDrain();
     streams->DrainAll();
   }
+  janitor.reset();
   if (workers) workers->Drain();
   if (api) api->Shutdown(kCallGraceMicros);
   http.reset();
@@ -270,6 +289,7 @@ absl::StatusOr<std::unique_ptr<App>> App::Start(const ServerConfig& config) {
   QUANT_RETURN_IF_ERROR(parts.StartPlanner());
   QUANT_RETURN_IF_ERROR(parts.StartServing());
   parts.StartWorkers();
+  parts.StartJanitor();
   QUANT_RETURN_IF_ERROR(
       parts.data_dir.WriteEndpoint(parts.grpc_address, parts.http_address));
   return app;

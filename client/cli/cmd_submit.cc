@@ -44,6 +44,9 @@ class Submit : public Command {
                         .description("PRIORITY"));
     app.add_option("--timeout", timeout_,
                    "An attempt that takes longer fails the job, e.g. 2h");
+    app.add_option("--retention", retention_,
+                   "Delete the job and its artifacts so long after its end, "
+                   "e.g. 720h (default: as the server is set)");
     auto* wait = app.add_flag("--wait", wait_, "Wait for the end of the job");
     app.add_option("--wait-timeout", wait_timeout_,
                    "Wait at most so long, e.g. 30m; the job goes on")
@@ -107,9 +110,14 @@ class Submit : public Command {
 
   absl::Status AddSchedule(v1::JobSpec& spec) const {
     spec.set_priority(static_cast<v1::JobSpec::Priority>(priority_));
-    if (timeout_.empty()) return absl::OkStatus();
-    QUANT_ASSIGN_OR_RETURN(*spec.mutable_timeout(),
-                           ParseProtoDuration("--timeout", timeout_));
+    if (!timeout_.empty()) {
+      QUANT_ASSIGN_OR_RETURN(*spec.mutable_timeout(),
+                             ParseProtoDuration("--timeout", timeout_));
+    }
+    if (!retention_.empty()) {
+      QUANT_ASSIGN_OR_RETURN(*spec.mutable_retention(),
+                             ParseProtoDuration("--retention", retention_));
+    }
     return absl::OkStatus();
   }
 
@@ -140,6 +148,7 @@ class Submit : public Command {
   bool wait_ = false;
   int priority_ = v1::JobSpec::PRIORITY_UNSPECIFIED;
   std::string timeout_;
+  std::string retention_;
   std::string wait_timeout_;
   bool cancel_on_interrupt_ = false;
   std::string output_;

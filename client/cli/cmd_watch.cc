@@ -23,7 +23,10 @@ std::string EventText(const WatchJobResponse& event) {
   switch (event.kind()) {
     case WatchJobResponse::SNAPSHOT:
     case WatchJobResponse::FINAL:
-      return StateText(event.job());
+      return event.job().has_queue()
+                 ? absl::StrCat(StateText(event.job()), ", ",
+                                QueueText(event.job().queue()))
+                 : StateText(event.job());
     case WatchJobResponse::STATE:
       return StateChange(event.state(), event.state_reason());
     case WatchJobResponse::ATTEMPT:
@@ -32,6 +35,8 @@ std::string EventText(const WatchJobResponse& event) {
       return GateText(event.gate());
     case WatchJobResponse::ARTIFACT:
       return event.artifact();
+    case WatchJobResponse::HEARTBEAT:
+      return QueueText(event.queue());
     case WatchJobResponse::PROGRESS:
       return absl::StrFormat("%s %.0f %% %s", event.progress().stage(),
                              event.progress().fraction() * 100,

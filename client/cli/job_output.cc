@@ -23,7 +23,7 @@ std::string SourceText(const v1::Source& source) {
 
 void AddProgress(const v1::Job& job, Facts& facts) {
   if (job.state() == v1::Job::QUEUED && job.has_queue()) {
-    facts.emplace_back("queue position", absl::StrCat(job.queue().position()));
+    facts.emplace_back("queue", QueueText(job.queue()));
   }
   if (job.state() == v1::Job::RUNNING && job.has_progress()) {
     const v1::Progress& progress = job.progress();
@@ -54,6 +54,14 @@ std::string SchemesOf(const v1::JobSpec& spec) {
     schemes.push_back(recipe.keep_codes() ? "as stored" : recipe.scheme());
   }
   return absl::StrJoin(schemes, ",");
+}
+
+std::string QueueText(const v1::QueueInfo& queue) {
+  std::string text = absl::StrCat(queue.position(), " before it");
+  if (queue.paused()) return absl::StrCat(text, ", the queue is paused");
+  if (!queue.has_estimated_start_time()) return text;
+  return absl::StrCat(text, ", starts about ",
+                      TimeText(queue.estimated_start_time()));
 }
 
 std::string StateText(const v1::Job& job) {
@@ -113,6 +121,9 @@ void PrintJob(const v1::Job& job, OutputFormat format) {
   }
   if (job.has_end_time()) {
     facts.emplace_back("ended", TimeText(job.end_time()));
+  }
+  if (job.has_expire_time()) {
+    facts.emplace_back("expires", TimeText(job.expire_time()));
   }
   if (PriorityOf(job.spec()) != v1::JobSpec::NORMAL) {
     facts.emplace_back("priority",

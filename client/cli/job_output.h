@@ -16,6 +16,8 @@ void PrintJob(const v1::Job& job, OutputFormat format);
 std::string SchemesOf(const v1::JobSpec& spec);
 // "RUNNING 42 %", "FAILED GATE_FAILED".
 std::string StateText(const v1::Job& job);
+// "3 before it, starts about 2024-05-01 12:00:00".
+std::string QueueText(const v1::QueueInfo& queue);
 // "min_sqnr_db >= 18: 21.3, passed".
 std::string GateText(const v1::GateResult& result);
 // "W4A16: kl_mean <= 0.01: 0.02; raised 3 tensors"

@@ -31,6 +31,7 @@ constexpr char kServiceConfig[] = R"({
       {"service": "quant.v1.ModelService"},
       {"service": "quant.v1.TensorService"},
       {"service": "quant.v1.CatalogService"},
+      {"service": "quant.v1.QueueService"},
       {"service": "google.bytestream.ByteStream", "method": "QueryWriteStatus"}
     ],
     "retryPolicy": {

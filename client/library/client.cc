@@ -15,6 +15,7 @@
 #include "quant/v1/catalog.grpc.pb.h"
 #include "quant/v1/job_service.grpc.pb.h"
 #include "quant/v1/model.grpc.pb.h"
+#include "quant/v1/queue.grpc.pb.h"
 #include "quant/v1/tensor.grpc.pb.h"
 
 namespace quant {
@@ -64,6 +65,7 @@ struct Client::Stubs {
       : jobs(channel),
         artifacts(channel),
         models(channel),
+        queue(channel),
         tensors(channel),
         catalog(channel),
         health(channel) {}
@@ -71,6 +73,7 @@ struct Client::Stubs {
   v1::JobService::Stub jobs;
   v1::ArtifactService::Stub artifacts;
   v1::ModelService::Stub models;
+  v1::QueueService::Stub queue;
   v1::TensorService::Stub tensors;
   v1::CatalogService::Stub catalog;
   grpc::health::v1::Health::Stub health;
@@ -184,6 +187,26 @@ absl::StatusOr<v1::Capabilities> Client::Capabilities() {
   return Call(target_, options_.deadline, stubs_->catalog,
               &v1::CatalogService::Stub::GetCapabilities,
               v1::GetCapabilitiesRequest());
+}
+
+absl::StatusOr<v1::Queue> Client::GetQueue() {
+  return Call(target_, options_.deadline, stubs_->queue,
+              &v1::QueueService::Stub::GetQueue, v1::GetQueueRequest());
+}
+
+absl::StatusOr<v1::Queue> Client::PauseQueue() {
+  return Call(target_, options_.deadline, stubs_->queue,
+              &v1::QueueService::Stub::PauseQueue, v1::PauseQueueRequest());
+}
+
+absl::StatusOr<v1::Queue> Client::DrainQueue() {
+  return Call(target_, options_.deadline, stubs_->queue,
+              &v1::QueueService::Stub::DrainQueue, v1::DrainQueueRequest());
+}
+
+absl::StatusOr<v1::Queue> Client::ResumeQueue() {
+  return Call(target_, options_.deadline, stubs_->queue,
+              &v1::QueueService::Stub::ResumeQueue, v1::ResumeQueueRequest());
 }
 
 absl::StatusOr<bool> Client::Health(const std::string& service) {

@@ -26,6 +26,7 @@
 #include "quant/v1/catalog.pb.h"
 #include "quant/v1/job_service.pb.h"
 #include "quant/v1/model.pb.h"
+#include "quant/v1/queue.pb.h"
 #include "quant/v1/tensor.pb.h"
 
 namespace grpc {
@@ -99,6 +100,12 @@ class Client {
   absl::StatusOr<v1::QuantizeTensorResponse> Tensor(
       const v1::QuantizeTensorRequest& request);
   absl::StatusOr<v1::Capabilities> Capabilities();
+
+  // The queue as a whole; for operators.
+  absl::StatusOr<v1::Queue> GetQueue();
+  absl::StatusOr<v1::Queue> PauseQueue();
+  absl::StatusOr<v1::Queue> DrainQueue();
+  absl::StatusOr<v1::Queue> ResumeQueue();
 
   // Whether `service` serves; empty: the server as a whole. A server that
   // drains answers false for "quant.v1.JobService".

@@ -107,7 +107,9 @@ class Watcher {
       sequence_ = message.sequence();
     }
     if (message.kind() == WatchJobResponse::FINAL) final_ = message.job();
-    if (callback_ && message.kind() != WatchJobResponse::HEARTBEAT) {
+    const bool news =
+        message.kind() != WatchJobResponse::HEARTBEAT || message.has_queue();
+    if (callback_ && news) {
       callback_(message);
     }
   }

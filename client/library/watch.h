@@ -15,10 +15,11 @@
 
 namespace quant {
 
-// Called for every message of the stream, heartbeats excepted, on the calling
-// thread. Durable events (state, attempt, gate, artifact) come exactly once and
-// in order, however often the stream was cut; a SNAPSHOT may come again when
-// the server no longer keeps the events in between.
+// Called for every message of the stream, on the calling thread, heartbeats
+// excepted unless they tell a place in the queue. Durable events (state,
+// attempt, gate, artifact) come exactly once and in order, however often the
+// stream was cut; a SNAPSHOT may come again when the server no longer keeps the
+// events in between.
 using WatchCallback = std::function<void(const v1::WatchJobResponse&)>;
 
 struct WatchOptions {

@@ -9,16 +9,20 @@ namespace {
 
 constexpr char kDomain[] = "quant.v1";
 constexpr int kRetrySeconds = 2;
-// A bucket of calls has one by then; a quota takes jobs to end.
+// A bucket of calls has one by then; a quota of jobs or streams takes one to
+// end.
 constexpr int kRateRetrySeconds = 1;
 constexpr int kQuotaRetrySeconds = 10;
 
 // 0: no word about it.
-int RetrySeconds(absl::StatusCode code, Reason reason) {
+int RetrySeconds(const absl::Status& status, absl::string_view field) {
+  const absl::StatusCode code = status.code();
+  const Reason reason = GetReason(status);
   if (code == absl::StatusCode::kUnavailable) return kRetrySeconds;
   if (reason == Reason::kQueueFull) return kRetrySeconds;
   if (reason == kRateLimited) return kRateRetrySeconds;
-  return reason == kQuotaExceeded ? kQuotaRetrySeconds : 0;
+  const bool ends = reason == kQuotaExceeded && !IsTenantSubject(field);
+  return ends ? kQuotaRetrySeconds : 0;
 }
 
 bool IsQuota(Reason reason) {
@@ -52,7 +56,7 @@ google::rpc::Status ToRpcStatus(const absl::Status& status) {
     violation.set_description(std::string(status.message()));
     out.add_details()->PackFrom(quota);
   }
-  if (const int seconds = RetrySeconds(status.code(), reason); seconds > 0) {
+  if (const int seconds = RetrySeconds(status, field); seconds > 0) {
     google::rpc::RetryInfo retry;
     retry.mutable_retry_delay()->set_seconds(seconds);
     out.add_details()->PackFrom(retry);

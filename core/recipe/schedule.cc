@@ -11,6 +11,7 @@ namespace {
 
 constexpr int64_t kDaySeconds = 24 * 3600;
 constexpr int64_t kMaxTimeoutDays = 30;
+constexpr int64_t kMaxRetentionDays = 3650;
 constexpr int kNanosPerSecond = 1'000'000'000;
 
 // One second to so many days.
@@ -37,8 +38,12 @@ absl::Status CheckSchedule(const v1::JobSpec& spec) {
                                     "; expected a value of JobSpec.Priority"),
                        "priority");
   }
-  if (!spec.has_timeout()) return absl::OkStatus();
-  return CheckDuration(spec.timeout(), kMaxTimeoutDays, "timeout");
+  if (spec.has_timeout()) {
+    QUANT_RETURN_IF_ERROR(
+        CheckDuration(spec.timeout(), kMaxTimeoutDays, "timeout"));
+  }
+  if (!spec.has_retention()) return absl::OkStatus();
+  return CheckDuration(spec.retention(), kMaxRetentionDays, "retention");
 }
 
 v1::JobSpec::Priority PriorityOf(const v1::JobSpec& spec) {

@@ -15,6 +15,7 @@
 #include "server/api/health_service.h"
 #include "server/api/job_service.h"
 #include "server/api/model_service.h"
+#include "server/api/queue_service.h"
 #include "server/api/tensor_service.h"
 
 namespace quant {
@@ -56,6 +57,7 @@ std::vector<std::unique_ptr<grpc::Service>> MakeServices(const ApiEnv& env) {
   services.push_back(std::make_unique<JobService>(env));
   services.push_back(std::make_unique<ArtifactService>(env));
   services.push_back(std::make_unique<ModelService>(env));
+  services.push_back(std::make_unique<QueueService>(env));
   services.push_back(std::make_unique<TensorService>(env));
   services.push_back(std::make_unique<CatalogService>(env));
   services.push_back(std::make_unique<ByteStreamService>(env));

@@ -23,6 +23,8 @@ struct ApiOptions {
   std::string page_token_key;
   // Attempts that a new job may have.
   int max_attempts = 5;
+  // How long ended jobs are kept that say nothing of it; 0: for ever.
+  int64_t retention_micros = 0;
   // What all attempts together may take; 0: no limit.
   int64_t memory_limit_bytes = 0;
   // A watch is never silent for longer.

@@ -22,6 +22,7 @@ constexpr absl::string_view kServices[] = {
     kJobService,
     "quant.v1.ArtifactService",
     "quant.v1.ModelService",
+    "quant.v1.QueueService",
     "quant.v1.TensorService",
     "quant.v1.CatalogService",
     "google.bytestream.ByteStream",

@@ -3,7 +3,6 @@
 #include "google/rpc/status.pb.h"
 #include "quant/worker/v1/attempt.pb.h"
 #include "server/api/names.h"
-#include "server/queue/job_store.h"
 
 namespace quant {
 namespace {
@@ -48,10 +47,23 @@ google::protobuf::Timestamp ToTimestamp(int64_t micros) {
   return out;
 }
 
-v1::Job JobToProto(const JobRecord& record,
-                   std::optional<int64_t> queue_position) {
+std::optional<v1::QueueInfo> QueueInfoOf(JobStore& jobs,
+                                         const std::string& id) {
+  const absl::StatusOr<QueuePlace> place = jobs.Place(id);
+  if (!place.ok()) return std::nullopt;
+  v1::QueueInfo out;
+  out.set_position(place->position);
+  if (place->estimated_start != 0) {
+    *out.mutable_estimated_start_time() = ToTimestamp(place->estimated_start);
+  }
+  out.set_paused(jobs.Control().mode != QueueMode::kOpen);
+  return out;
+}
+
+v1::Job JobToProto(const JobRecord& record) {
   v1::Job job;
-  job.set_name(JobName(record.id));
+  const bool stored = !record.id.empty();
+  if (stored) job.set_name(JobName(record.id));
   job.set_tenant(record.owner.tenant);
   job.set_created_by(record.owner.principal);
   job.set_uid(record.id);
@@ -63,13 +75,11 @@ v1::Job JobToProto(const JobRecord& record,
   if (!record.progress.empty()) {
     job.mutable_progress()->ParseFromString(record.progress);
   }
-  if (queue_position && record.state == JobState::kQueued) {
-    job.mutable_queue()->set_position(*queue_position);
-  }
   SetResult(record, job);
   for (const auto& [key, value] : record.labels) {
     (*job.mutable_labels())[key] = value;
   }
+  if (!stored) return job;
   job.set_event_sequence(record.event_sequence);
   job.set_etag(Etag(record));
   SetTimes(record, job);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "google/protobuf/timestamp.pb.h"
 #include "quant/v1/artifact.pb.h"
@@ -11,6 +12,7 @@
 #include "quant/v1/job_service.pb.h"
 #include "quant/v1/model.pb.h"
 #include "server/queue/job.h"
+#include "server/queue/job_store.h"
 #include "server/store/artifact_store.h"
 #include "server/store/upload_store.h"
 
@@ -19,10 +21,10 @@ namespace quant {
 // Microseconds since the Unix epoch.
 google::protobuf::Timestamp ToTimestamp(int64_t micros);
 
-// `queue_position`: jobs that will be claimed before it; nothing when the job
-// is not queued.
-v1::Job JobToProto(const JobRecord& record,
-                   std::optional<int64_t> queue_position);
+v1::Job JobToProto(const JobRecord& record);
+
+// Where a job waits; nothing when it does not. In memory.
+std::optional<v1::QueueInfo> QueueInfoOf(JobStore& jobs, const std::string& id);
 
 // A durable event as a watcher sees it.
 v1::WatchJobResponse EventToProto(const JobEvent& event);

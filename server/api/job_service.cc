@@ -75,6 +75,18 @@ int64_t OutputBytes(const v1::JobPlan& plan) {
   return total;
 }
 
+// What may speak against a new job; nothing does against a repeat.
+absl::Status CheckRoom(const ApiEnv& env, Caller caller,
+                       const v1::JobPlan& plan) {
+  QUANT_RETURN_IF_ERROR(CheckMemory(env, plan));
+  QUANT_RETURN_IF_ERROR(CheckQuota(env, caller, OutputBytes(plan)));
+  return CheckDisk(env, plan);
+}
+
+int64_t MaxOpenJobs(const ApiEnv& env) {
+  return env.limiter == nullptr ? 0 : env.limiter->limits().open_jobs;
+}
+
 // The id of a job that exists for the caller. Jobs never change their owner, so
 // the answer stays true.
 absl::StatusOr<std::string> OwnJob(const ApiEnv& env, const UnaryCall& call,
@@ -84,17 +96,6 @@ absl::StatusOr<std::string> OwnJob(const ApiEnv& env, const UnaryCall& call,
     QUANT_RETURN_IF_ERROR(FindJob(env, call.caller(), id).status());
   }
   return id;
-}
-
-// What CreateJob would make, for validate_only.
-v1::Job Preview(const ApiEnv& env, const v1::CreateJobRequest& request,
-                const PlannedSpec& planned) {
-  v1::Job job;
-  *job.mutable_spec() = planned.canonical;
-  *job.mutable_labels() = request.labels();
-  job.set_state(v1::Job::QUEUED);
-  job.set_max_attempts(env.options.max_attempts);
-  return job;
 }
 
 }  // namespace
@@ -134,16 +135,6 @@ grpc::ServerUnaryReactor* JobService::CreateJob(
 
 void JobService::Insert(UnaryCallPtr call, const v1::CreateJobRequest& request,
                         const Planned& planned, v1::Job* response) {
-  if (absl::Status disk = CheckDisk(env_, planned->plan); !disk.ok()) {
-    return call->Finish(disk);
-  }
-  if (absl::Status memory = CheckMemory(env_, planned->plan); !memory.ok()) {
-    return call->Finish(memory);
-  }
-  if (request.validate_only()) {
-    *response = Preview(env_, request, *planned);
-    return call->Finish(absl::OkStatus());
-  }
   EnqueueRequest enqueue;
   enqueue.spec = planned->canonical_bytes;
   enqueue.labels.insert(request.labels().begin(), request.labels().end());
@@ -152,12 +143,11 @@ void JobService::Insert(UnaryCallPtr call, const v1::CreateJobRequest& request,
       RequestDigest(planned->canonical_bytes, enqueue.labels);
   enqueue.max_attempts = env_.options.max_attempts;
   enqueue.priority = PriorityOf(planned->canonical);
+  enqueue.retention = ToMicros(planned->canonical.retention());
   enqueue.owner = OwnerOf(call->caller());
-  if (env_.limiter != nullptr) {
-    enqueue.max_open_jobs = env_.limiter->limits().open_jobs;
-  }
-  enqueue.refusal =
-      CheckQuota(env_, call->caller(), OutputBytes(planned->plan));
+  enqueue.max_open_jobs = MaxOpenJobs(env_);
+  enqueue.refusal = CheckRoom(env_, call->caller(), planned->plan);
+  enqueue.validate_only = request.validate_only();
   env_.jobs.Enqueue(std::move(enqueue), Answer(call, response));
 }
 
@@ -188,7 +178,8 @@ grpc::ServerUnaryReactor* JobService::ListJobs(
           MakePageToken(key, list.filter, records.back().id));
     }
     for (const JobRecord& record : records) {
-      *response->add_jobs() = DescribeJob(env_, record);
+      v1::Job& job = *response->add_jobs() = DescribeJob(env_, record);
+      job.clear_escalation();
     }
     return absl::OkStatus();
   });
@@ -215,7 +206,8 @@ grpc::ServerUnaryReactor* JobService::RetryJob(
   return Handle(env_, kRetryJob, context, [=, this](UnaryCallPtr call) {
     absl::StatusOr<std::string> id = OwnJob(env_, *call, request->name());
     if (!id.ok()) return call->Finish(id.status());
-    env_.jobs.Retry(*id, request->etag(), Answer(call, response));
+    env_.jobs.Retry(*id, request->etag(), MaxOpenJobs(env_),
+                    Answer(call, response));
   });
 }
 

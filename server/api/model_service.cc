@@ -3,8 +3,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "core/base/bytes.h"
-#include "core/base/checked_math.h"
 #include "core/base/error.h"
 #include "core/base/limits.h"
 #include "core/base/status_macros.h"
@@ -37,21 +35,6 @@ absl::StatusOr<std::vector<StoredFile>> DeclaredFiles(
   return files;
 }
 
-// What is still to come must fit before the first byte is sent.
-absl::Status CheckDisk(const ApiEnv& env, Caller caller,
-                       const UploadRecord& upload) {
-  int64_t total = 0;
-  for (const StoredFile& file : upload.missing) {
-    total = CheckedAdd(total, file.size_bytes).value_or(INT64_MAX);
-  }
-  QUANT_RETURN_IF_ERROR(CheckQuota(env, caller, total));
-  absl::StatusOr<int64_t> free = env.artifacts.FreeBytes();
-  if (!free.ok() || total <= *free) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kResourceExhausted, Reason::kStorageFull,
-                   absl::StrCat(FormatBytes(total), " are to be sent; ",
-                                FormatBytes(*free), " of disk are free"));
-}
-
 }  // namespace
 
 grpc::ServerUnaryReactor* ModelService::CreateUpload(
@@ -60,10 +43,12 @@ grpc::ServerUnaryReactor* ModelService::CreateUpload(
   return HandleNow(env_, kCreateUpload, context, [=, this](Caller caller) {
     QUANT_ASSIGN_OR_RETURN(std::vector<StoredFile> files,
                            DeclaredFiles(*request));
-    QUANT_ASSIGN_OR_RETURN(
-        UploadRecord record,
-        env_.uploads.Create(std::move(files), caller.tenant));
-    QUANT_RETURN_IF_ERROR(CheckDisk(env_, caller, record));
+    QUANT_ASSIGN_OR_RETURN(UploadRecord record,
+                           env_.uploads.Create(std::move(files), caller.tenant,
+                                               [&](int64_t more_bytes) {
+                                                 return CheckQuota(env_, caller,
+                                                                   more_bytes);
+                                               }));
     *response = UploadToProto(record);
     return absl::OkStatus();
   });

@@ -1,20 +1,17 @@
 #include "server/api/ownership.h"
 
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/checked_math.h"
 #include "core/base/error.h"
 #include "core/base/status_macros.h"
+#include "core/recipe/sources.h"
 #include "quant/v1/job.pb.h"
 #include "server/api/names.h"
 
 namespace quant {
 namespace {
-
-using google::protobuf::FieldDescriptor;
-using google::protobuf::Message;
 
 // The store's answer, unless it is of another tenant; one text for both kinds
 // of "not found".
@@ -32,25 +29,10 @@ absl::Status CheckUpload(const ApiEnv& env, const Principal& caller,
   if (!source.has_upload()) return absl::OkStatus();
   QUANT_ASSIGN_OR_RETURN(const std::string id,
                          ParseUploadName(source.upload()));
-  return FindUpload(env, caller, id).status();
-}
-
-std::vector<const Message*> PartsOf(const Message& message) {
-  const google::protobuf::Reflection& reflection = *message.GetReflection();
-  std::vector<const FieldDescriptor*> fields;
-  reflection.ListFields(message, &fields);
-  std::vector<const Message*> parts;
-  for (const FieldDescriptor* field : fields) {
-    if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) continue;
-    if (!field->is_repeated()) {
-      parts.push_back(&reflection.GetMessage(message, field));
-      continue;
-    }
-    for (int i = 0; i < reflection.FieldSize(message, field); ++i) {
-      parts.push_back(&reflection.GetRepeatedMessage(message, field, i));
-    }
-  }
-  return parts;
+  const absl::Status found = FindUpload(env, caller, id).status();
+  if (!absl::IsNotFound(found)) return found;
+  return MakeError(absl::StatusCode::kFailedPrecondition,
+                   Reason::kSourceMissing, found.message());
 }
 
 }  // namespace
@@ -80,16 +62,11 @@ absl::StatusOr<UploadRecord> FindUpload(const ApiEnv& env,
                  UploadName(id));
 }
 
-// By descriptors, so that a source in a field of tomorrow is looked at too. The
-// depth of a parsed message is bounded by protobuf.
 absl::Status CheckUploads(const ApiEnv& env, const Principal& caller,
-                          const Message& message) {
+                          const google::protobuf::Message& message) {
   if (caller.sees_all()) return absl::OkStatus();
-  if (message.GetDescriptor() == v1::Source::descriptor()) {
-    return CheckUpload(env, caller, static_cast<const v1::Source&>(message));
-  }
-  for (const Message* part : PartsOf(message)) {
-    QUANT_RETURN_IF_ERROR(CheckUploads(env, caller, *part));
+  for (const v1::Source* source : SourcesIn(message)) {
+    QUANT_RETURN_IF_ERROR(CheckUpload(env, caller, *source));
   }
   return absl::OkStatus();
 }

@@ -24,8 +24,8 @@ absl::StatusOr<UploadRecord> FindUpload(const ApiEnv& env,
                                         const Principal& caller,
                                         const std::string& id);
 
-// NOT_FOUND UPLOAD_NOT_FOUND when a quant.v1.Source anywhere in `message` names
-// an upload that does not exist for the caller.
+// FAILED_PRECONDITION SOURCE_MISSING when a quant.v1.Source anywhere in
+// `message` names an upload that does not exist for the caller.
 absl::Status CheckUploads(const ApiEnv& env, const Principal& caller,
                           const google::protobuf::Message& message);
 

@@ -115,7 +115,9 @@ class StreamReactor : public Reactor, public TickedStream {
 
   absl::Status Join(const std::shared_ptr<TickedStream>& stream) {
     absl::Status joined = TakeStream();
-    if (joined.ok()) joined = env_.streams.Add(stream);
+    const auto kind = caller().role == Role::kNobody ? Streams::Kind::kAnonymous
+                                                     : Streams::Kind::kKnown;
+    if (joined.ok()) joined = env_.streams.Add(stream, kind);
     if (!joined.ok()) {
       env_.metrics.rpc.Rejected(std::string(ReasonName(GetReason(joined))));
     }

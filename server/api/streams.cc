@@ -21,25 +21,32 @@ Streams::~Streams() {
   thread_.join();
 }
 
-absl::Status Streams::Add(const std::shared_ptr<TickedStream>& stream) {
+absl::Status Streams::Add(const std::shared_ptr<TickedStream>& stream,
+                          Kind kind) {
   std::lock_guard lock(mutex_);
   if (closed_) {
     return MakeError(absl::StatusCode::kUnavailable, Reason::kServerDraining,
                      "the server is stopping");
   }
-  if (static_cast<int>(streams_.size()) >= max_streams_) {
-    return MakeError(absl::StatusCode::kResourceExhausted, Reason::kQueueFull,
-                     absl::StrCat(max_streams_,
-                                  " streams are open already; try again "
-                                  "later"));
+  const bool anonymous = kind == Kind::kAnonymous;
+  const int most = anonymous ? kMaxAnonymousStreams : max_streams_;
+  if (open_[kind] >= most) {
+    return MakeError(
+        absl::StatusCode::kResourceExhausted, Reason::kQueueFull,
+        absl::StrCat(most, " streams ", anonymous ? "without credentials " : "",
+                     "are open already; try again later"));
   }
-  streams_.emplace(stream.get(), stream);
+  ++open_[kind];
+  streams_.emplace(stream.get(), Entry{stream, kind});
   return absl::OkStatus();
 }
 
 void Streams::Remove(const TickedStream* stream) {
   std::lock_guard lock(mutex_);
-  streams_.erase(stream);
+  const auto found = streams_.find(stream);
+  if (found == streams_.end()) return;
+  --open_[found->second.kind];
+  streams_.erase(found);
 }
 
 int64_t Streams::size() const {
@@ -51,8 +58,8 @@ std::vector<std::shared_ptr<TickedStream>> Streams::Snapshot() const {
   std::vector<std::shared_ptr<TickedStream>> out;
   std::lock_guard lock(mutex_);
   out.reserve(streams_.size());
-  for (const auto& [key, weak] : streams_) {
-    if (auto stream = weak.lock()) out.push_back(std::move(stream));
+  for (const auto& [key, entry] : streams_) {
+    if (auto stream = entry.stream.lock()) out.push_back(std::move(stream));
   }
   return out;
 }

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -29,16 +30,24 @@ class TickedStream {
   virtual void Drain() = 0;
 };
 
+// Streams of callers without credentials: probes and balancers, some per
+// machine.
+inline constexpr int kMaxAnonymousStreams = 100;
+
 class Streams {
  public:
+  enum class Kind { kKnown, kAnonymous };
+
   Streams(const Clock& clock, int max_streams, int64_t tick_micros = 100'000);
   ~Streams();
   Streams(const Streams&) = delete;
   Streams& operator=(const Streams&) = delete;
 
-  // RESOURCE_EXHAUSTED QUEUE_FULL beyond max_streams, UNAVAILABLE
-  // SERVER_DRAINING after DrainAll.
-  absl::Status Add(const std::shared_ptr<TickedStream>& stream);
+  // RESOURCE_EXHAUSTED QUEUE_FULL beyond max_streams, or kMaxAnonymousStreams,
+  // which don't take from each other; UNAVAILABLE SERVER_DRAINING after
+  // DrainAll.
+  absl::Status Add(const std::shared_ptr<TickedStream>& stream,
+                   Kind kind = Kind::kKnown);
   void Remove(const TickedStream* stream);
   int64_t size() const;
 
@@ -63,7 +72,12 @@ class Streams {
   std::condition_variable wake_;
   bool stop_ = false;
   bool closed_ = false;
-  std::unordered_map<const TickedStream*, std::weak_ptr<TickedStream>> streams_;
+  struct Entry {
+    std::weak_ptr<TickedStream> stream;
+    Kind kind;
+  };
+  std::unordered_map<const TickedStream*, Entry> streams_;
+  std::map<Kind, int> open_;
   std::thread thread_;
 };
 

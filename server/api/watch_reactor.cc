@@ -65,6 +65,7 @@ class WatchStream final
   void PumpLocked();
   void WriteLocked(Response response);
   Response UnsequencedLocked(Response::Kind kind) const;
+  Response HeartbeatLocked() const;
 
   const std::string name_;
   std::string id_;
@@ -226,7 +227,7 @@ void WatchStream::PumpLocked() {
     progress_.reset();
     return WriteLocked(std::move(next));
   }
-  if (heartbeat_due_) WriteLocked(UnsequencedLocked(Response::HEARTBEAT));
+  if (heartbeat_due_) WriteLocked(HeartbeatLocked());
 }
 
 void WatchStream::WriteLocked(Response response) {
@@ -248,6 +249,14 @@ Response WatchStream::UnsequencedLocked(Response::Kind kind) const {
   out.set_kind(kind);
   out.set_sequence(cursor_);
   *out.mutable_time() = ToTimestamp(env_.clock.NowMicros());
+  return out;
+}
+
+Response WatchStream::HeartbeatLocked() const {
+  Response out = UnsequencedLocked(Response::HEARTBEAT);
+  if (auto queue = QueueInfoOf(env_.jobs, id_)) {
+    *out.mutable_queue() = *std::move(queue);
+  }
   return out;
 }
 
@@ -314,13 +323,19 @@ grpc::ServerWriteReactor<v1::WatchJobResponse>* StartWatch(
 }
 
 v1::Job DescribeJob(const ApiEnv& env, const JobRecord& record) {
-  std::optional<int64_t> position;
-  if (record.state == JobState::kQueued) {
-    absl::StatusOr<int64_t> found = env.jobs.QueuePosition(record.id);
-    // It may have been claimed meanwhile.
-    if (found.ok()) position = *found;
+  v1::Job job = JobToProto(record);
+  const int64_t retention = env.options.retention_micros;
+  if (record.expire_time != 0) {
+    *job.mutable_expire_time() = ToTimestamp(record.expire_time);
+  } else if (record.end_time != 0 && retention != 0) {
+    *job.mutable_expire_time() = ToTimestamp(record.end_time + retention);
   }
-  return JobToProto(record, position);
+  if (record.state != JobState::kQueued) return job;
+  // It may have been claimed meanwhile.
+  if (auto queue = QueueInfoOf(env.jobs, record.id)) {
+    *job.mutable_queue() = *std::move(queue);
+  }
+  return job;
 }
 
 }  // namespace quant

@@ -18,12 +18,8 @@ absl::Status Exhausted(Reason reason, absl::string_view message,
                    subject);
 }
 
-std::string Subject(const Principal& caller) {
-  return absl::StrCat("principal:", caller.name);
-}
-
 std::string Named(const Principal& caller) {
-  return caller.name.empty() ? "the callers of this server" : caller.name;
+  return caller.name.empty() ? "whoever connects" : caller.name;
 }
 
 }  // namespace
@@ -57,7 +53,7 @@ absl::Status Limiter::TakeCall(const Principal& caller) {
       kRateLimited,
       absl::StrCat(Named(caller), " may make ", limits_.calls_per_second,
                    " calls per second; try again later"),
-      Subject(caller));
+      PrincipalSubject(caller.name));
 }
 
 absl::Status Limiter::TakeStream(const Principal& caller) {
@@ -70,7 +66,7 @@ absl::Status Limiter::TakeStream(const Principal& caller) {
   return Exhausted(kQuotaExceeded,
                    absl::StrCat(Named(caller), " has ", account.streams,
                                 " open streams, which is all that is allowed"),
-                   Subject(caller));
+                   PrincipalSubject(caller.name));
 }
 
 void Limiter::GiveBackStream(const Principal& caller) {
@@ -85,11 +81,12 @@ absl::Status Limiter::CheckBytes(const Principal& caller, int64_t stored,
   if (limit == 0 || more <= 0 || wanted <= limit) return absl::OkStatus();
   return Exhausted(
       kQuotaExceeded,
-      absl::StrCat("tenant ", caller.tenant, " stores ", FormatBytes(stored),
-                   " of the ", FormatBytes(limit), " that it may; ",
-                   FormatBytes(more),
+      absl::StrCat(caller.tenant.empty() ? "" : "tenant ",
+                   caller.tenant.empty() ? Named(caller) : caller.tenant,
+                   " stores ", FormatBytes(stored), " of the ",
+                   FormatBytes(limit), " that it may; ", FormatBytes(more),
                    " more do not fit; delete artifacts that nobody needs"),
-      absl::StrCat("tenant:", caller.tenant));
+      TenantSubject(caller.tenant));
 }
 
 }  // namespace quant

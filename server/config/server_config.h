@@ -29,6 +29,8 @@ struct ServerConfig {
   int64_t max_stored_bytes = 0;
   int64_t max_streams = 0;
   int64_t max_calls_per_second = 0;
+  absl::Duration retention;                      // of ended jobs; 0: for ever
+  absl::Duration upload_ttl = absl::Hours(168);  // without use; 0: for ever
   std::string auth_file;  // who may do what; empty = whoever connects, all
   LogFormat log_format = LogFormat::kText;
   bool sync = true;  // false (benchmarks only): power loss may lose jobs

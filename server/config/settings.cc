@@ -111,6 +111,29 @@ absl::Status SetDrainTimeout(ServerConfig& config, const Values& values) {
   return absl::OkStatus();
 }
 
+// 0: for ever.
+absl::Status SetPeriod(absl::Duration& out, const std::string& text) {
+  constexpr absl::Duration kLeast = absl::Minutes(1);
+  constexpr absl::Duration kMost = absl::Hours(3650 * 24);
+  absl::Duration duration;
+  if (!absl::ParseDuration(text, &duration) ||
+      (duration != absl::ZeroDuration() &&
+       (duration < kLeast || duration > kMost))) {
+    return InvalidSpec(absl::StrCat(
+        "\"", text, "\"; want a duration like 720h, 1m to 87600h, or 0"));
+  }
+  out = duration;
+  return absl::OkStatus();
+}
+
+absl::Status SetRetention(ServerConfig& config, const Values& values) {
+  return SetPeriod(config.retention, values[0]);
+}
+
+absl::Status SetUploadTtl(ServerConfig& config, const Values& values) {
+  return SetPeriod(config.upload_ttl, values[0]);
+}
+
 absl::Status SetFile(std::string& out, const std::string& path) {
   const auto file = File::OpenRead(path);
   if (!file.ok()) {
@@ -208,6 +231,14 @@ constexpr Setting kSettings[] = {
     {"drain-timeout",
      "How long a stopping server waits for its jobs to stop (default 30s)",
      Kind::kValue, false, SetDrainTimeout},
+    {"retention",
+     "How long ended jobs and their artifacts are kept when a job does not say "
+     "so itself, e.g. 720h (default 0: for ever)",
+     Kind::kValue, false, SetRetention},
+    {"upload-ttl",
+     "Uploads that no request or open job has used for so long are deleted, "
+     "complete or not (default 168h; 0: never)",
+     Kind::kValue, false, SetUploadTtl},
     {"tls-cert", "PEM certificate chain; gRPC then speaks TLS", Kind::kValue,
      false, SetTlsCert},
     {"tls-key", "PEM private key of --tls-cert", Kind::kValue, false,

@@ -49,6 +49,7 @@ struct JobRecord {
   std::map<std::string, std::string> labels;
   JobOwner owner = {};
   int priority = kNormalPriority;
+  int64_t retention = 0;  // microseconds after its end; 0: as the server is set
   JobState state = JobState::kQueued;
   std::string state_reason;   // UPPER_SNAKE, may be empty
   int attempt = 0;            // attempts started, drained ones given back
@@ -69,6 +70,7 @@ struct JobRecord {
   int64_t create_time = 0;
   int64_t start_time = 0;
   int64_t end_time = 0;
+  int64_t expire_time = 0;  // of an ended job with a retention of its own
   int64_t update_time = 0;
 };
 

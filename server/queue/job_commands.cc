@@ -67,6 +67,7 @@ absl::Status JobCommands::Begin() {
   claimable_ = false;
   changed_.clear();
   undo_.clear();
+  old_control_.reset();
   return table_.Begin();
 }
 
@@ -75,6 +76,12 @@ absl::Status JobCommands::Commit() {
   if (!status.ok()) {
     Rollback();
     return status;
+  }
+  for (const auto& [before, after] : undo_) {
+    const bool ended = before && after && !before->lease_token.empty() &&
+                       (after->state == JobState::kSucceeded ||
+                        after->state == JobState::kFailed);
+    if (ended) index_.Took(clock_.NowMicros() - before->start_time);
   }
   undo_.clear();
   index_.Settle();
@@ -88,6 +95,7 @@ void JobCommands::Rollback() {
                    it->first ? &*it->first : nullptr);
   }
   undo_.clear();
+  if (old_control_) index_.SetControl(*std::exchange(old_control_, {}));
   changed_.clear();
   claimable_ = false;
   index_.Settle();
@@ -177,15 +185,17 @@ absl::StatusOr<std::optional<JobRecord>> JobCommands::FindRepeat(
   return job;
 }
 
-absl::Status JobCommands::CheckOpenJobs(const EnqueueRequest& request) const {
-  if (request.max_open_jobs == 0) return absl::OkStatus();
-  const int64_t open = index_.OpenJobs(request.owner);
-  if (open < request.max_open_jobs) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kResourceExhausted, kQuotaExceeded,
-                   absl::StrCat(request.owner.principal, " has ", open,
-                                " jobs that have not ended; at most ",
-                                request.max_open_jobs, " are allowed"),
-                   absl::StrCat("principal:", request.owner.principal));
+absl::Status JobCommands::CheckOpenJobs(const JobOwner& owner,
+                                        int64_t most) const {
+  if (most == 0) return absl::OkStatus();
+  const int64_t open = index_.OpenJobs(owner);
+  if (open < most) return absl::OkStatus();
+  const std::string& name = owner.principal;
+  return MakeError(
+      absl::StatusCode::kResourceExhausted, kQuotaExceeded,
+      absl::StrCat(name.empty() ? "whoever connects" : name, " has ", open,
+                   " jobs that have not ended; at most ", most, " are allowed"),
+      PrincipalSubject(name));
 }
 
 absl::StatusOr<JobRecord> JobCommands::Enqueue(const EnqueueRequest& request) {
@@ -202,7 +212,8 @@ absl::StatusOr<JobRecord> JobCommands::Enqueue(const EnqueueRequest& request) {
                          FindRepeat(request, now));
   if (repeat) return *std::move(repeat);
   QUANT_RETURN_IF_ERROR(request.refusal);
-  QUANT_RETURN_IF_ERROR(CheckOpenJobs(request));
+  QUANT_RETURN_IF_ERROR(CheckOpenJobs(request.owner, request.max_open_jobs));
+  if (request.validate_only) return NewJob(request, "", now).record;
   JobChange change = NewJob(request, ids_.Next(now), now);
   QUANT_RETURN_IF_ERROR(Note(table_.Insert(change.record)));
   QUANT_RETURN_IF_ERROR(WriteEvents(change));
@@ -227,7 +238,7 @@ absl::StatusOr<JobRecord> JobCommands::Claim(const std::string& owner) {
   std::optional<std::string> id = index_.NextDue(now);
   if (!id) {
     return MakeError(absl::StatusCode::kNotFound, Reason::kJobNotFound,
-                     "queue: no job is due");
+                     "queue: no job is due, or none may be started");
   }
   QUANT_ASSIGN_OR_RETURN(JobRecord job, Load(*id));
   return Apply(job, {.cause = Cause::kClaim,
@@ -242,8 +253,12 @@ absl::StatusOr<JobRecord> JobCommands::RequestCancel(const std::string& id,
 }
 
 absl::StatusOr<JobRecord> JobCommands::Retry(const std::string& id,
-                                             const std::string& etag) {
+                                             const std::string& etag,
+                                             int64_t max_open_jobs) {
   QUANT_ASSIGN_OR_RETURN(JobRecord job, LoadChecked(id, etag));
+  if (job.state == JobState::kFailed || job.state == JobState::kCancelled) {
+    QUANT_RETURN_IF_ERROR(CheckOpenJobs(job.owner, max_open_jobs));
+  }
   return Apply(job, {.cause = Cause::kRetry});
 }
 
@@ -288,6 +303,19 @@ absl::StatusOr<int64_t> JobCommands::EndLeases(
     ++ended;
   }
   return ended;
+}
+
+absl::StatusOr<QueueControl> JobCommands::SetMode(
+    QueueMode mode, const std::string& principal) {
+  const QueueControl before = index_.Control();
+  if (before.mode == mode) return before;
+  const QueueControl next = {
+      .mode = mode, .time = clock_.NowMicros(), .principal = principal};
+  QUANT_RETURN_IF_ERROR(Note(table_.PutControl(next)));
+  if (!old_control_) old_control_ = before;
+  index_.SetControl(next);
+  claimable_ = true;
+  return next;
 }
 
 absl::Status JobCommands::WriteProgress() {

@@ -48,7 +48,8 @@ class JobCommands {
   absl::StatusOr<JobRecord> RequestCancel(const std::string& id,
                                           const std::string& etag);
   absl::StatusOr<JobRecord> Retry(const std::string& id,
-                                  const std::string& etag);
+                                  const std::string& etag,
+                                  int64_t max_open_jobs);
   absl::StatusOr<JobRecord> Delete(const std::string& id,
                                    const std::string& etag);
   absl::StatusOr<JobRecord> Heartbeat(const std::string& id,
@@ -59,6 +60,8 @@ class JobCommands {
       Cause cause,
       const std::function<bool(const std::string& owner, int64_t until)>&
           match);
+  absl::StatusOr<QueueControl> SetMode(QueueMode mode,
+                                       const std::string& principal);
   // Writes progress that is only in memory.
   absl::Status WriteProgress();
 
@@ -70,7 +73,7 @@ class JobCommands {
                                        const std::string& token);
   absl::StatusOr<std::optional<JobRecord>> FindRepeat(
       const EnqueueRequest& request, int64_t now);
-  absl::Status CheckOpenJobs(const EnqueueRequest& request) const;
+  absl::Status CheckOpenJobs(const JobOwner& owner, int64_t most) const;
   absl::StatusOr<JobRecord> Apply(const JobRecord& job, CauseInput input);
   absl::Status WriteEvents(const JobChange& change);
   absl::Status Note(absl::Status status);
@@ -89,9 +92,10 @@ class JobCommands {
   bool wrote_ = false;
   bool claimable_ = false;
   std::set<std::string> changed_;
-  // Index changes since Begin, to be taken back on Rollback.
+  // Changes of the index since Begin, to be taken back on Rollback.
   std::vector<std::pair<std::optional<JobBrief>, std::optional<JobBrief>>>
       undo_;
+  std::optional<QueueControl> old_control_;
 };
 
 }  // namespace quant

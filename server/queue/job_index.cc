@@ -1,5 +1,8 @@
 #include "server/queue/job_index.h"
 
+#include <algorithm>
+#include <numeric>
+
 namespace quant {
 
 JobBrief BriefOf(const JobRecord& record) {
@@ -13,7 +16,8 @@ JobBrief BriefOf(const JobRecord& record) {
           .progress = record.progress,
           .owner = record.owner,
           .priority = record.priority,
-          .requeue_time = record.requeue_time};
+          .requeue_time = record.requeue_time,
+          .start_time = record.start_time};
 }
 
 void JobIndex::SetCounts(std::map<JobState, int64_t> counts) {
@@ -51,6 +55,7 @@ void JobIndex::Add(const JobBrief& job) {
     leases_[job.id] = {.owner = job.lease_owner,
                        .token = job.lease_token,
                        .until = job.lease_until,
+                       .start = job.start_time,
                        .progress = job.progress,
                        .unwritten = false};
     return;
@@ -114,7 +119,7 @@ bool JobIndex::TakeDue(int64_t now) {
 std::optional<std::string> JobIndex::NextDue(int64_t now) {
   std::lock_guard lock(mutex_);
   MoveDue(now);
-  if (due_.empty()) return std::nullopt;
+  if (due_.empty() || control_.mode != QueueMode::kOpen) return std::nullopt;
   return FormatJobKey(due_.begin()->second);
 }
 
@@ -124,18 +129,67 @@ std::optional<int64_t> JobIndex::NextDueTime() {
   return delayed_.begin()->first;
 }
 
-std::optional<int64_t> JobIndex::Position(const std::string& id, int64_t now) {
+std::optional<QueuePlace> JobIndex::Place(const std::string& id, int64_t now) {
   std::optional<JobKey> key = ParseJobKey(id);
   if (!key) return std::nullopt;
   std::lock_guard lock(mutex_);
   MoveDue(now);
   auto it = waiting_.find(*key);
   if (it == waiting_.end()) return std::nullopt;
-  if (it->second.due) {
-    return static_cast<int64_t>(due_.order_of_key({it->second.rank, *key}));
+  const Waiting& job = it->second;
+  const size_t before =
+      job.due ? due_.order_of_key({job.rank, *key})
+              : due_.size() + delayed_.order_of_key({job.run_after, *key});
+  const auto position = static_cast<int64_t>(before);
+  return QueuePlace{
+      .position = position,
+      .estimated_start = EstimateStart(position, job.run_after, now)};
+}
+
+int64_t JobIndex::MeanLocked() const {
+  if (attempts_.empty()) return 0;
+  const int64_t sum =
+      std::accumulate(attempts_.begin(), attempts_.end(), int64_t{0});
+  return sum / static_cast<int64_t>(attempts_.size());
+}
+
+// As if every attempt took the mean, and as many ran side by side as now: while
+// jobs wait, all slots are taken.
+int64_t JobIndex::EstimateStart(int64_t position, int64_t run_after,
+                                int64_t now) const {
+  const int64_t mean = MeanLocked();
+  if (mean == 0 || leases_.empty() || control_.mode != QueueMode::kOpen) {
+    return 0;
   }
-  return static_cast<int64_t>(
-      due_.size() + delayed_.order_of_key({it->second.run_after, *key}));
+  std::vector<int64_t> left;  // of the attempts that run
+  for (const auto& [id, lease] : leases_) {
+    left.push_back(std::max<int64_t>(lease.start + mean - now, 0));
+  }
+  std::sort(left.begin(), left.end());
+  const auto slots = static_cast<int64_t>(left.size());
+  const int64_t wait = left[position % slots] + position / slots * mean;
+  return std::max(now + wait, run_after);
+}
+
+void JobIndex::SetControl(QueueControl control) {
+  std::lock_guard lock(mutex_);
+  control_ = std::move(control);
+}
+
+QueueControl JobIndex::Control() {
+  std::lock_guard lock(mutex_);
+  return control_;
+}
+
+void JobIndex::Took(int64_t micros) {
+  std::lock_guard lock(mutex_);
+  attempts_.push_back(std::max<int64_t>(micros, 1));
+  if (attempts_.size() > kAttemptsKept) attempts_.pop_front();
+}
+
+int64_t JobIndex::MeanAttemptMicros() {
+  std::lock_guard lock(mutex_);
+  return MeanLocked();
 }
 
 std::vector<std::string> JobIndex::Leases(

@@ -1,6 +1,7 @@
 // What the queue knows in memory about jobs that are not terminal: who waits,
-// in claim order; who runs, under which lease, with which progress; and counts
-// by state. Fed by every change, so reading it costs no disk.
+// in claim order; who runs, under which lease, with which progress; counts by
+// state; how long attempts take; and the queue's mode. Fed by every change, so
+// reading it costs no disk.
 //
 // Claim order: jobs that are due, those first that have waited for longest,
 // where each step of priority counts as so much waiting; then those whose
@@ -13,6 +14,7 @@
 #define QUANT_SERVER_QUEUE_JOB_INDEX_H_
 
 #include <cstdint>
+#include <deque>
 #include <ext/pb_ds/assoc_container.hpp>
 #include <ext/pb_ds/tree_policy.hpp>
 #include <functional>
@@ -43,6 +45,7 @@ struct JobBrief {
   JobOwner owner = {};
   int priority = kNormalPriority;
   int64_t requeue_time = 0;
+  int64_t start_time = 0;
 };
 
 JobBrief BriefOf(const JobRecord& record);
@@ -60,14 +63,20 @@ class JobIndex {
   // the records of before.
   void Settle();
 
-  // The job to claim next, or nullopt when none is due.
+  // The job to claim next, or nullopt when none is due, or the queue not open.
   std::optional<std::string> NextDue(int64_t now);
   // Whether jobs became due by the passing of time since the last call.
   bool TakeDue(int64_t now);
   // End of the earliest backoff that is not over.
   std::optional<int64_t> NextDueTime();
-  // Jobs before this one in claim order; nullopt when it does not wait.
-  std::optional<int64_t> Position(const std::string& id, int64_t now);
+  // Nullopt when it does not wait.
+  std::optional<QueuePlace> Place(const std::string& id, int64_t now);
+
+  void SetControl(QueueControl control);
+  QueueControl Control();
+  // An attempt has ended its job after so long.
+  void Took(int64_t micros);
+  int64_t MeanAttemptMicros();  // of the latest; 0: there was none
 
   // Leases that `match` (owner, end).
   std::vector<std::string> Leases(
@@ -104,11 +113,16 @@ class JobIndex {
     std::string owner;
     std::string token;
     int64_t until = 0;
+    int64_t start = 0;
     std::string progress;
     bool unwritten = false;
   };
 
+  static constexpr size_t kAttemptsKept = 32;
+
   // With mutex_ held.
+  int64_t MeanLocked() const;
+  int64_t EstimateStart(int64_t position, int64_t run_after, int64_t now) const;
   void MoveDue(int64_t now);
   void Add(const JobBrief& job);
   void Remove(const JobBrief& job);
@@ -124,6 +138,8 @@ class JobIndex {
   std::unordered_map<std::string, Lease> leases_;
   std::unordered_map<std::string, Lease> ended_;  // since the last Settle
   int64_t unwritten_ = 0;
+  QueueControl control_;
+  std::deque<int64_t> attempts_;  // how long the latest took
 };
 
 }  // namespace quant

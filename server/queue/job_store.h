@@ -24,6 +24,22 @@
 
 namespace quant {
 
+// What the queue does with jobs that wait. Values are those of
+// quant.v1.Queue.Mode and of the database.
+enum class QueueMode {
+  kOpen = 1,      // they are claimed
+  kPaused = 2,    // none is claimed; attempts that run go on
+  kDraining = 3,  // as kPaused, and attempts that run hand their jobs back
+};
+
+struct QueueControl {
+  QueueMode mode = QueueMode::kOpen;
+  int64_t time = 0;       // of its last change; 0: none so far
+  std::string principal;  // who asked for it
+};
+
+using ControlCallback = std::function<void(absl::StatusOr<QueueControl>)>;
+
 using JobCallback = std::function<void(absl::StatusOr<JobRecord>)>;
 
 struct EnqueueRequest {
@@ -36,12 +52,16 @@ struct EnqueueRequest {
   std::string request_digest;
   int max_attempts = 5;
   int priority = kNormalPriority;
+  int64_t retention = 0;  // see JobRecord
   JobOwner owner = {};
   // RESOURCE_EXHAUSTED QUOTA_EXCEEDED when the owner has so many jobs that have
   // not ended; 0: no limit. A repeat is answered before that is looked at.
   int64_t max_open_jobs = 0;
   // Not OK: what to answer instead of making a new job.
   absl::Status refusal = absl::OkStatus();
+  // All checks, and the job that would be made, without an id: nothing is
+  // stored. A repeat is answered with its job.
+  bool validate_only = false;
 };
 
 // How an attempt ended.
@@ -88,8 +108,15 @@ struct ListQuery {
 struct QueueStats {
   std::map<JobState, int64_t> jobs;       // by state
   int64_t oldest_queued_create_time = 0;  // 0 = none queued
+  int64_t mean_attempt_micros = 0;        // 0 = unknown
   int64_t commits = 0;                    // durable commits (fdatasync) so far
   int64_t commands = 0;                   // writes that shared them
+};
+
+// Of a job that waits.
+struct QueuePlace {
+  int64_t position = 0;         // jobs that will be claimed before it
+  int64_t estimated_start = 0;  // 0: unknown
 };
 
 class JobStore {
@@ -114,20 +141,29 @@ class JobStore {
   // `etag`, when not empty, must be Etag(record): ABORTED ETAG_MISMATCH.
   virtual void RequestCancel(const std::string& id, const std::string& etag,
                              JobCallback done) = 0;
+  // `max_open_jobs`: as EnqueueRequest's, for a job that would be open again.
   virtual void Retry(const std::string& id, const std::string& etag,
-                     JobCallback done) = 0;
+                     int64_t max_open_jobs, JobCallback done) = 0;
   virtual void Delete(const std::string& id, const std::string& etag,
                       JobCallback done) = 0;
-  // Jobs that will be claimed before this queued one: those that are due in the
-  // order of Claim, then those that wait for a backoff by its end. In memory.
-  // NOT_FOUND JOB_NOT_FOUND when the job does not wait.
-  virtual absl::StatusOr<int64_t> QueuePosition(const std::string& id) = 0;
+  // Before a job come those that are due in the order of Claim, then those that
+  // wait for a backoff by its end. In memory: never blocks for long. NOT_FOUND
+  // JOB_NOT_FOUND when the job does not wait.
+  virtual absl::StatusOr<QueuePlace> Place(const std::string& id) = 0;
+  // Ended jobs whose retention is over, at most `limit`: their own, or for
+  // those that have none `retention`; 0: they are kept.
+  virtual absl::StatusOr<std::vector<JobRecord>> Expired(int64_t retention,
+                                                         int limit) = 0;
   virtual QueueStats Stats() = 0;
+  // Durable; answers what holds then. The mode that it has already: unchanged.
+  virtual void SetMode(QueueMode mode, const std::string& principal,
+                       ControlCallback done) = 0;
+  virtual QueueControl Control() = 0;  // in memory
 
   // --- workers ---
   // The first job that is due, now RUNNING under a new lease of `owner`; or
-  // NOT_FOUND JOB_NOT_FOUND when none is due. First is who waits for longest,
-  // each step of priority counting as ageing_micros.
+  // NOT_FOUND JOB_NOT_FOUND when none is due, or the mode is not kOpen. First
+  // is who waits for longest, each step of priority counting as ageing_micros.
   virtual void Claim(const std::string& owner, JobCallback done) = 0;
   // Extends the lease. The record tells whether a cancellation was requested.
   virtual void Heartbeat(const std::string& id, const std::string& token,
@@ -160,7 +196,8 @@ class JobStore {
                              std::function<void(const Change&)> listener) = 0;
   virtual void Unsubscribe(uint64_t handle) = 0;
   // Called after something became claimable (new job, retry, release, end of a
-  // backoff); maybe spuriously. Null takes it away, with Unsubscribe's promise.
+  // backoff, another mode); maybe spuriously. Null takes it away, with
+  // Unsubscribe's promise.
   virtual void SetClaimableListener(std::function<void()> listener) = 0;
 };
 

@@ -37,6 +37,11 @@ class JobTable {
       const std::string& id) = 0;
   virtual absl::StatusOr<std::vector<JobRecord>> List(
       const ListQuery& query) = 0;
+  // Ended jobs that have their own end of retention by `now`, or none and ended
+  // by `ended_by`.
+  virtual absl::StatusOr<std::vector<JobRecord>> Expired(int64_t now,
+                                                         int64_t ended_by,
+                                                         int limit) = 0;
   struct EventPage {
     int64_t latest = 0;  // the job's event_sequence
     std::vector<JobEvent> events;
@@ -47,8 +52,9 @@ class JobTable {
                                                           int limit) = 0;
 
   // --- the writer's thread ---
-  // Everything the index needs to know at start: counts of terminal jobs, each
-  // other job through `add`, and the greatest id there is (or empty).
+  // Tells the index all that it needs at start: the mode, counts of terminal
+  // jobs, how long the latest attempts took, and each job that is not terminal.
+  // Answers the greatest id there is (or empty).
   virtual absl::StatusOr<std::string> Load(JobIndex& index) = 0;
   virtual absl::Status Begin() = 0;
   virtual absl::Status Commit() = 0;
@@ -57,8 +63,8 @@ class JobTable {
   virtual absl::StatusOr<std::optional<JobRecord>> Find(
       const std::string& id) = 0;
   virtual absl::Status Insert(const JobRecord& job) = 0;
-  // Everything but id, spec, labels, owner, priority and create_time, which
-  // never change.
+  // Everything but id, spec, labels, owner, priority, retention and
+  // create_time, which never change.
   virtual absl::Status Update(const JobRecord& job) = 0;
   virtual absl::Status Remove(const std::string& id) = 0;
   virtual absl::Status AppendEvents(const std::string& id,
@@ -68,6 +74,7 @@ class JobTable {
                                      int64_t sequence) = 0;
   virtual absl::StatusOr<std::optional<Request>> FindRequest(
       const std::string& id) = 0;
+  virtual absl::Status PutControl(const QueueControl& control) = 0;
   virtual absl::Status PutRequest(const Request& request) = 0;
   virtual absl::Status RemoveRequestsExpiredBy(int64_t now) = 0;
 };

@@ -48,6 +48,20 @@ class MemoryJobTable final : public JobTable {
     return out;
   }
 
+  absl::StatusOr<std::vector<JobRecord>> Expired(int64_t now, int64_t ended_by,
+                                                 int limit) override {
+    std::lock_guard lock(mutex_);
+    std::vector<JobRecord> out;
+    for (const auto& [id, row] : jobs_) {
+      const JobRecord& job = row.record;
+      const bool over = job.expire_time != 0 ? job.expire_time <= now
+                                             : job.end_time <= ended_by;
+      if (out.size() == static_cast<size_t>(limit)) break;
+      if (IsTerminal(job.state) && over) out.push_back(job);
+    }
+    return out;
+  }
+
   absl::StatusOr<std::optional<EventPage>> Events(const std::string& id,
                                                   int64_t after,
                                                   int limit) override {
@@ -116,6 +130,11 @@ class MemoryJobTable final : public JobTable {
     auto it = requests_.find(id);
     if (it == requests_.end()) return std::nullopt;
     return it->second;
+  }
+
+  // The index has it, and there is no next start.
+  absl::Status PutControl(const QueueControl& control) override {
+    return absl::OkStatus();
   }
 
   absl::Status PutRequest(const Request& request) override {

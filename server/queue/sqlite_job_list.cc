@@ -1,5 +1,7 @@
-// ListJobs: newest first, by state and labels, without scanning the table.
+// Lists of jobs, without scanning the table: ListJobs, newest first, by state
+// and labels; and those whose time is over.
 #include <algorithm>
+#include <cstdint>
 #include <set>
 #include <utility>
 
@@ -144,6 +146,35 @@ absl::StatusOr<std::vector<JobRecord>> SqliteJobTable::List(
             [](const JobRecord& a, const JobRecord& b) { return a.id > b.id; });
   if (jobs.size() > static_cast<size_t>(query.limit)) {
     jobs.resize(query.limit);
+  }
+  return jobs;
+}
+
+absl::StatusOr<std::vector<JobRecord>> SqliteJobTable::Expired(int64_t now,
+                                                               int64_t ended_by,
+                                                               int limit) {
+  // Ranges of the index job_by_end, one after the other.
+  static const std::string* const sql = new std::string(absl::StrCat(
+      kSelectJob,
+      "WHERE j.end_time>0 AND j.expire_time>=? AND j.expire_time<=?"
+      " AND j.end_time<=? ORDER BY j.expire_time, j.end_time LIMIT ?"));
+  struct Range {
+    int64_t least, most, ended_by;
+  };
+  QUANT_ASSIGN_OR_RETURN(SqliteReaders::Lent db, readers_.Take());
+  std::vector<JobRecord> jobs;
+  for (const Range& range : {Range{1, now, INT64_MAX}, Range{0, 0, ended_by}}) {
+    QUANT_ASSIGN_OR_RETURN(SqliteStatement query, (*db).Prepare(*sql));
+    query.Int(range.least)
+        .Int(range.most)
+        .Int(range.ended_by)
+        .Int(limit - static_cast<int64_t>(jobs.size()));
+    while (true) {
+      QUANT_ASSIGN_OR_RETURN(bool row, query.Step());
+      if (!row) break;
+      QUANT_ASSIGN_OR_RETURN(JobRecord job, JobOfRow(query));
+      jobs.push_back(std::move(job));
+    }
   }
   return jobs;
 }

@@ -91,31 +91,59 @@ absl::StatusOr<std::optional<JobTable::EventPage>> SqliteJobTable::Events(
   }
 }
 
-absl::StatusOr<std::string> SqliteJobTable::Load(JobIndex& index) {
+absl::Status SqliteJobTable::LoadCounts(JobIndex& index) {
   std::map<JobState, int64_t> terminal;
-  {
-    QUANT_ASSIGN_OR_RETURN(
-        SqliteStatement query,
-        writer_->Prepare("SELECT state, count(*) FROM job"
-                         " WHERE state IN (4, 5, 6) GROUP BY state"));
-    while (true) {
-      QUANT_ASSIGN_OR_RETURN(bool row, query.Step());
-      if (!row) break;
-      terminal[static_cast<JobState>(query.ColumnInt(0))] = query.ColumnInt(1);
-    }
+  QUANT_ASSIGN_OR_RETURN(
+      SqliteStatement query,
+      writer_->Prepare("SELECT state, count(*) FROM job"
+                       " WHERE state IN (4, 5, 6) GROUP BY state"));
+  while (true) {
+    QUANT_ASSIGN_OR_RETURN(bool row, query.Step());
+    if (!row) break;
+    terminal[static_cast<JobState>(query.ColumnInt(0))] = query.ColumnInt(1);
   }
   index.SetCounts(std::move(terminal));
+  return absl::OkStatus();
+}
+
+// Of the newest jobs that ended by an attempt, the newest last.
+absl::Status SqliteJobTable::LoadAttempts(JobIndex& index) {
+  QUANT_ASSIGN_OR_RETURN(
+      SqliteStatement query,
+      writer_->Prepare("SELECT id, end_time - start_time FROM"
+                       " (SELECT * FROM job WHERE state = 4"
+                       "  ORDER BY id DESC LIMIT 32) ORDER BY id"));
+  while (true) {
+    QUANT_ASSIGN_OR_RETURN(bool row, query.Step());
+    if (!row) return absl::OkStatus();
+    index.Took(query.ColumnInt(1));
+  }
+}
+
+absl::Status SqliteJobTable::LoadControl(JobIndex& index) {
+  QUANT_ASSIGN_OR_RETURN(
+      SqliteStatement query,
+      writer_->Prepare("SELECT mode, time, principal FROM control"));
+  QUANT_ASSIGN_OR_RETURN(bool row, query.Step());
+  if (!row) return absl::OkStatus();
+  index.SetControl({.mode = static_cast<QueueMode>(query.ColumnInt(0)),
+                    .time = query.ColumnInt(1),
+                    .principal = query.ColumnBytes(2)});
+  return absl::OkStatus();
+}
+
+absl::Status SqliteJobTable::LoadOpenJobs(JobIndex& index) {
   QUANT_ASSIGN_OR_RETURN(
       SqliteStatement query,
       writer_->Prepare(
           "SELECT j.id, state, run_after, create_time, lease_owner,"
           " lease_token, lease_until, progress, tenant, principal, priority,"
-          " requeue_time"
+          " requeue_time, start_time"
           " FROM job j JOIN job_spec s ON s.id = j.id"
           " WHERE state IN (1, 2, 3)"));
   while (true) {
     QUANT_ASSIGN_OR_RETURN(bool row, query.Step());
-    if (!row) break;
+    if (!row) return absl::OkStatus();
     JobBrief job{.id = query.ColumnBytes(0),
                  .state = static_cast<JobState>(query.ColumnInt(1)),
                  .run_after = query.ColumnInt(2),
@@ -127,9 +155,17 @@ absl::StatusOr<std::string> SqliteJobTable::Load(JobIndex& index) {
                  .owner = {.tenant = query.ColumnBytes(8),
                            .principal = query.ColumnBytes(9)},
                  .priority = static_cast<int>(query.ColumnInt(10)),
-                 .requeue_time = query.ColumnInt(11)};
+                 .requeue_time = query.ColumnInt(11),
+                 .start_time = query.ColumnInt(12)};
     index.Replace(nullptr, &job);
   }
+}
+
+absl::StatusOr<std::string> SqliteJobTable::Load(JobIndex& index) {
+  QUANT_RETURN_IF_ERROR(LoadCounts(index));
+  QUANT_RETURN_IF_ERROR(LoadAttempts(index));
+  QUANT_RETURN_IF_ERROR(LoadControl(index));
+  QUANT_RETURN_IF_ERROR(LoadOpenJobs(index));
   QUANT_ASSIGN_OR_RETURN(SqliteStatement newest,
                          writer_->Prepare("SELECT max(id) FROM job"));
   QUANT_RETURN_IF_ERROR(newest.Step().status());
@@ -221,6 +257,17 @@ absl::StatusOr<std::optional<JobTable::Request>> SqliteJobTable::FindRequest(
                  .digest = query.ColumnBytes(0),
                  .job = query.ColumnBytes(1),
                  .expires = query.ColumnInt(2)};
+}
+
+absl::Status SqliteJobTable::PutControl(const QueueControl& control) {
+  QUANT_ASSIGN_OR_RETURN(
+      SqliteStatement put,
+      writer_->Prepare("INSERT OR REPLACE INTO control(id, mode, time,"
+                       " principal) VALUES(1,?,?,?)"));
+  return put.Int(static_cast<int64_t>(control.mode))
+      .Int(control.time)
+      .Text(control.principal)
+      .Run();
 }
 
 absl::Status SqliteJobTable::PutRequest(const Request& request) {

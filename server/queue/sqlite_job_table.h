@@ -59,6 +59,8 @@ class SqliteJobTable final : public JobTable {
 
   absl::StatusOr<std::optional<JobRecord>> Get(const std::string& id) override;
   absl::StatusOr<std::vector<JobRecord>> List(const ListQuery& query) override;
+  absl::StatusOr<std::vector<JobRecord>> Expired(int64_t now, int64_t ended_by,
+                                                 int limit) override;
   absl::StatusOr<std::optional<EventPage>> Events(const std::string& id,
                                                   int64_t after,
                                                   int limit) override;
@@ -76,10 +78,17 @@ class SqliteJobTable final : public JobTable {
   absl::Status CompactEvents(const std::string& id, int64_t sequence) override;
   absl::StatusOr<std::optional<Request>> FindRequest(
       const std::string& id) override;
+  absl::Status PutControl(const QueueControl& control) override;
   absl::Status PutRequest(const Request& request) override;
   absl::Status RemoveRequestsExpiredBy(int64_t now) override;
 
  private:
+  // Parts of Load.
+  absl::Status LoadCounts(JobIndex& index);
+  absl::Status LoadAttempts(JobIndex& index);
+  absl::Status LoadControl(JobIndex& index);
+  absl::Status LoadOpenJobs(JobIndex& index);
+
   FileLock lock_;
   std::unique_ptr<SqliteDatabase> writer_;
   SqliteReaders readers_;

@@ -48,6 +48,7 @@ void BindJob(SqliteStatement& statement, const JobRecord& job,
       .Int(job.create_time)
       .Int(job.start_time)
       .Int(job.end_time)
+      .Int(job.expire_time)
       .Int(job.update_time);
 }
 
@@ -55,16 +56,16 @@ constexpr char kInsertJob[] =
     "INSERT INTO job(state, state_reason, attempt, max_attempts,"
     " attempts_forgiven, crashes_in_a_row, lease_token, lease_owner,"
     " lease_until, run_after, requeue_time, progress, result, error, artifacts,"
-    " event_sequence, create_time, start_time, end_time, update_time, id)"
-    " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+    " event_sequence, create_time, start_time, end_time, expire_time,"
+    " update_time, id)"
+    " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 
 constexpr char kUpdateJob[] =
     "UPDATE job SET state=?, state_reason=?, attempt=?, max_attempts=?,"
     " attempts_forgiven=?, crashes_in_a_row=?, lease_token=?, lease_owner=?,"
-    " lease_until=?, run_after=?, requeue_time=?, progress=?, result=?, "
-    "error=?,"
-    " artifacts=?, event_sequence=?, create_time=?, start_time=?, end_time=?,"
-    " update_time=? WHERE id=?";
+    " lease_until=?, run_after=?, requeue_time=?, progress=?, result=?,"
+    " error=?, artifacts=?, event_sequence=?, create_time=?, start_time=?,"
+    " end_time=?, expire_time=?, update_time=? WHERE id=?";
 
 absl::Status RunWithId(SqliteDatabase& db, const std::string& sql,
                        const std::string& id) {
@@ -77,10 +78,10 @@ absl::Status RunWithId(SqliteDatabase& db, const std::string& sql,
 const char kSelectJob[] =
     "SELECT j.id, j.state, j.state_reason, j.attempt, j.max_attempts,"
     " j.attempts_forgiven, j.crashes_in_a_row, j.lease_token, j.lease_owner,"
-    " j.lease_until, j.run_after, j.requeue_time, j.progress, j.result, "
-    "j.error,"
-    " j.artifacts, j.event_sequence, j.create_time, j.start_time, j.end_time,"
-    " j.update_time, s.spec, s.labels, s.tenant, s.principal, s.priority"
+    " j.lease_until, j.run_after, j.requeue_time, j.progress, j.result,"
+    " j.error, j.artifacts, j.event_sequence, j.create_time, j.start_time,"
+    " j.end_time, j.expire_time, j.update_time, s.spec, s.labels, s.tenant,"
+    " s.principal, s.priority, s.retention"
     " FROM job j CROSS JOIN job_spec s ON s.id = j.id ";
 
 // "<length>:<bytes>" for each.
@@ -133,6 +134,7 @@ absl::StatusOr<JobRecord> JobOfRow(const SqliteStatement& row) {
   job.create_time = row.ColumnInt(column++);
   job.start_time = row.ColumnInt(column++);
   job.end_time = row.ColumnInt(column++);
+  job.expire_time = row.ColumnInt(column++);
   job.update_time = row.ColumnInt(column++);
   job.spec = row.ColumnBytes(column++);
   QUANT_ASSIGN_OR_RETURN(std::vector<std::string> labels,
@@ -144,6 +146,7 @@ absl::StatusOr<JobRecord> JobOfRow(const SqliteStatement& row) {
   job.owner.tenant = row.ColumnBytes(column++);
   job.owner.principal = row.ColumnBytes(column++);
   job.priority = static_cast<int>(row.ColumnInt(column++));
+  job.retention = row.ColumnInt(column++);
   return job;
 }
 
@@ -159,13 +162,14 @@ absl::Status InsertJobRows(SqliteDatabase& db, const JobRecord& job) {
     QUANT_ASSIGN_OR_RETURN(
         SqliteStatement insert,
         db.Prepare("INSERT INTO job_spec(id, spec, labels, tenant, principal,"
-                   " priority) VALUES(?,?,?,?,?,?)"));
+                   " priority, retention) VALUES(?,?,?,?,?,?,?)"));
     QUANT_RETURN_IF_ERROR(insert.Text(job.id)
                               .Blob(job.spec)
                               .Blob(labels)
                               .Text(job.owner.tenant)
                               .Text(job.owner.principal)
                               .Int(job.priority)
+                              .Int(job.retention)
                               .Run());
   }
   for (const auto& [key, value] : job.labels) {

@@ -95,12 +95,21 @@ ALTER TABLE job_spec ADD COLUMN tenant TEXT NOT NULL DEFAULT '';
 ALTER TABLE job_spec ADD COLUMN principal TEXT NOT NULL DEFAULT '';
 CREATE INDEX job_by_tenant ON job_spec(tenant, id);
 )sql",
-    // 3: priorities. Jobs from before are NORMAL, and wait since their
-    // creation.
+    // 3: priorities, the queue's mode, retention. Jobs from before are NORMAL,
+    // wait since their creation, and are kept as the server is set.
     R"sql(
 ALTER TABLE job_spec ADD COLUMN priority INTEGER NOT NULL DEFAULT 2
   CHECK(priority BETWEEN 1 AND 4);
+ALTER TABLE job_spec ADD COLUMN retention INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE job ADD COLUMN requeue_time INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE job ADD COLUMN expire_time INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX job_by_end ON job(expire_time, end_time) WHERE end_time > 0;
+CREATE TABLE control(
+  id INTEGER PRIMARY KEY CHECK(id = 1),
+  mode INTEGER NOT NULL CHECK(mode BETWEEN 1 AND 3),
+  time INTEGER NOT NULL,
+  principal TEXT NOT NULL
+) STRICT;
 )sql",
 };
 static_assert(std::size(kMigrations) == kSqliteSchemaVersion - 1);

@@ -132,6 +132,7 @@ void Reset(JobRecord& job) {
   job.attempts_forgiven = job.attempt;
   job.crashes_in_a_row = 0;
   job.end_time = 0;
+  job.expire_time = 0;
   job.error.clear();
   job.result.clear();
   job.artifacts.clear();
@@ -159,6 +160,7 @@ void ApplyEffect(Effect effect, const CauseInput& input,
     case Effect::kEnd:
       DropLease(job);
       job.end_time = input.now;
+      if (job.retention != 0) job.expire_time = input.now + job.retention;
       return;
     case Effect::kReset:
       Reset(job);
@@ -263,6 +265,7 @@ JobChange NewJob(const EnqueueRequest& request, const std::string& id,
   job.labels = request.labels;
   job.owner = request.owner;
   job.priority = request.priority;
+  job.retention = request.retention;
   job.max_attempts = request.max_attempts;
   job.run_after = now;
   job.create_time = now;

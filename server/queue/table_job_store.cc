@@ -71,11 +71,12 @@ void TableJobStore::Submit(Command command) {
   command.done(Stopped());
 }
 
-void TableJobStore::SubmitJob(
-    std::function<absl::StatusOr<JobRecord>(JobCommands&)> run,
-    JobCallback done) {
+template <typename Answer>
+void TableJobStore::SubmitFor(
+    std::function<absl::StatusOr<Answer>(JobCommands&)> run,
+    std::function<void(absl::StatusOr<Answer>)> done) {
   // Shared by the two halves of a command, of which the first may run twice.
-  auto answer = std::make_shared<JobRecord>();
+  auto answer = std::make_shared<Answer>();
   Submit({.run = [answer,
                   run = std::move(run)](JobCommands& commands) -> absl::Status {
             QUANT_ASSIGN_OR_RETURN(*answer, run(commands));
@@ -101,8 +102,9 @@ void TableJobStore::RequestCancel(const std::string& id,
 }
 
 void TableJobStore::Retry(const std::string& id, const std::string& etag,
-                          JobCallback done) {
-  SubmitJob([=](JobCommands& c) { return c.Retry(id, etag); }, std::move(done));
+                          int64_t max_open_jobs, JobCallback done) {
+  SubmitJob([=](JobCommands& c) { return c.Retry(id, etag, max_open_jobs); },
+            std::move(done));
 }
 
 void TableJobStore::Delete(const std::string& id, const std::string& etag,
@@ -219,20 +221,35 @@ absl::StatusOr<std::optional<std::vector<JobEvent>>> TableJobStore::Events(
   return std::move(page->events);
 }
 
-absl::StatusOr<int64_t> TableJobStore::QueuePosition(const std::string& id) {
+absl::StatusOr<QueuePlace> TableJobStore::Place(const std::string& id) {
   QUANT_RETURN_IF_ERROR(CheckRunning());
-  std::optional<int64_t> position = index_.Position(id, clock_.NowMicros());
-  if (!position) {
+  std::optional<QueuePlace> place = index_.Place(id, clock_.NowMicros());
+  if (!place) {
     return MakeError(absl::StatusCode::kNotFound, Reason::kJobNotFound,
                      absl::StrCat("jobs/", id, ": it does not wait"));
   }
-  return *position;
+  return *place;
+}
+
+void TableJobStore::SetMode(QueueMode mode, const std::string& principal,
+                            ControlCallback done) {
+  SubmitFor<QueueControl>(
+      [=](JobCommands& c) { return c.SetMode(mode, principal); },
+      std::move(done));
+}
+
+absl::StatusOr<std::vector<JobRecord>> TableJobStore::Expired(int64_t retention,
+                                                              int limit) {
+  QUANT_RETURN_IF_ERROR(CheckRunning());
+  const int64_t now = clock_.NowMicros();
+  return table_->Expired(now, retention == 0 ? 0 : now - retention, limit);
 }
 
 QueueStats TableJobStore::Stats() {
   QueueStats stats;
   stats.jobs = index_.Counts();
   stats.oldest_queued_create_time = index_.OldestQueuedCreateTime();
+  stats.mean_attempt_micros = index_.MeanAttemptMicros();
   stats.commits = commits_;
   stats.commands = committed_commands_;
   return stats;

@@ -43,11 +43,16 @@ class TableJobStore final : public JobStore {
   void RequestCancel(const std::string& id, const std::string& etag,
                      JobCallback done) override;
   void Retry(const std::string& id, const std::string& etag,
-             JobCallback done) override;
+             int64_t max_open_jobs, JobCallback done) override;
   void Delete(const std::string& id, const std::string& etag,
               JobCallback done) override;
-  absl::StatusOr<int64_t> QueuePosition(const std::string& id) override;
+  absl::StatusOr<QueuePlace> Place(const std::string& id) override;
+  absl::StatusOr<std::vector<JobRecord>> Expired(int64_t retention,
+                                                 int limit) override;
   QueueStats Stats() override;
+  void SetMode(QueueMode mode, const std::string& principal,
+               ControlCallback done) override;
+  QueueControl Control() override { return index_.Control(); }
 
   void Claim(const std::string& owner, JobCallback done) override;
   void Heartbeat(const std::string& id, const std::string& token,
@@ -78,8 +83,13 @@ class TableJobStore final : public JobStore {
                 const Clock& clock);
 
   void Submit(Command command);
+  template <typename Answer>
+  void SubmitFor(std::function<absl::StatusOr<Answer>(JobCommands&)> run,
+                 std::function<void(absl::StatusOr<Answer>)> done);
   void SubmitJob(std::function<absl::StatusOr<JobRecord>(JobCommands&)> run,
-                 JobCallback done);
+                 JobCallback done) {
+    SubmitFor<JobRecord>(std::move(run), std::move(done));
+  }
   absl::StatusOr<int64_t> EndLeases(
       Cause cause, std::function<bool(const std::string&, int64_t)> match);
   absl::Status CheckRunning() const;

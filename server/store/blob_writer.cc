@@ -42,9 +42,6 @@ class LocalBlobWriter final : public BlobWriter {
   }
 
   int64_t committed_size() const override { return committed_; }
-  int64_t missing_size() const override {
-    return target_.size_bytes - committed_;
-  }
   bool complete() const override { return complete_; }
 
   absl::Status Append(absl::Span<const uint8_t> bytes) override {
@@ -99,7 +96,6 @@ class StoredBlob final : public BlobWriter {
       : size_(size), release_(std::move(release)) {}
   ~StoredBlob() override { release_(); }
   int64_t committed_size() const override { return size_; }
-  int64_t missing_size() const override { return 0; }
   bool complete() const override { return true; }
   absl::Status Append(absl::Span<const uint8_t> bytes) override {
     if (bytes.empty()) return absl::OkStatus();

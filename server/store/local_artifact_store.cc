@@ -139,13 +139,13 @@ class LocalArtifactStore final : public ArtifactStore {
       const ArtifactQuery& query) override {
     std::lock_guard lock(mutex_);
     if (!query.job_id.empty()) return ListJobLocked(query);
+    if (query.tenant) return ListTenantLocked(query);
     std::vector<ArtifactRecord> out;
     auto it = query.before_id.empty() ? records_.end()
                                       : records_.lower_bound(query.before_id);
     while (it != records_.begin() &&
            static_cast<int>(out.size()) < query.limit) {
-      --it;
-      if (IsOf(query, it->second)) out.push_back(it->second);
+      out.push_back((--it)->second);
     }
     return out;
   }
@@ -188,7 +188,9 @@ class LocalArtifactStore final : public ArtifactStore {
       const absl::Status moved = Rename(JoinPath(Path("artifacts"), id), trash);
       if (!moved.ok() && !absl::IsNotFound(moved)) return moved;
       used_bytes_ -= BytesOf(it->second);
-      tenant_bytes_[it->second.tenant] -= BytesOf(it->second);
+      Tenant& tenant = tenants_[it->second.tenant];
+      tenant.bytes -= BytesOf(it->second);
+      tenant.ids.erase(id);
       by_output_.erase({it->second.job_id, it->second.output});
       records_.erase(it);
     }
@@ -225,11 +227,17 @@ class LocalArtifactStore final : public ArtifactStore {
 
   absl::StatusOr<int64_t> TenantBytes(const std::string& tenant) override {
     std::lock_guard lock(mutex_);
-    const auto it = tenant_bytes_.find(tenant);
-    return it == tenant_bytes_.end() ? 0 : it->second;
+    const auto it = tenants_.find(tenant);
+    return it == tenants_.end() ? 0 : it->second.bytes;
   }
 
  private:
+  // What one tenant has.
+  struct Tenant {
+    int64_t bytes = 0;
+    std::set<std::string> ids;
+  };
+
   std::string Path(absl::string_view name) const {
     return JoinPath(root_, name);
   }
@@ -297,7 +305,9 @@ class LocalArtifactStore final : public ArtifactStore {
     std::lock_guard lock(mutex_);
     latest_micros_ = std::max(latest_micros_, record.create_time);
     used_bytes_ += BytesOf(record);
-    tenant_bytes_[record.tenant] += BytesOf(record);
+    Tenant& tenant = tenants_[record.tenant];
+    tenant.bytes += BytesOf(record);
+    tenant.ids.insert(record.id);
     by_output_[{record.job_id, record.output}] = record.id;
     std::string id = record.id;
     records_[std::move(id)] = std::move(record);
@@ -330,6 +340,20 @@ class LocalArtifactStore final : public ArtifactStore {
     return record;
   }
 
+  std::vector<ArtifactRecord> ListTenantLocked(
+      const ArtifactQuery& query) const {
+    std::vector<ArtifactRecord> out;
+    const auto tenant = tenants_.find(*query.tenant);
+    if (tenant == tenants_.end()) return out;
+    const std::set<std::string>& ids = tenant->second.ids;
+    auto it =
+        query.before_id.empty() ? ids.end() : ids.lower_bound(query.before_id);
+    while (it != ids.begin() && static_cast<int>(out.size()) < query.limit) {
+      out.push_back(records_.at(*--it));
+    }
+    return out;
+  }
+
   static bool IsOf(const ArtifactQuery& query, const ArtifactRecord& record) {
     return !query.tenant || *query.tenant == record.tenant;
   }
@@ -359,7 +383,7 @@ class LocalArtifactStore final : public ArtifactStore {
   std::map<std::string, ArtifactRecord> records_;
   std::map<std::pair<std::string, std::string>, std::string> by_output_;
   int64_t used_bytes_ = 0;
-  std::map<std::string, int64_t> tenant_bytes_;
+  std::map<std::string, Tenant> tenants_;
   int64_t latest_micros_ = 0;  // of the newest record
 };
 

@@ -131,6 +131,9 @@ void WatchMetrics::Closed(const std::string& reason) {
 
 QueueMetrics::QueueMetrics(Registry& registry)
     : jobs_(GaugeFamily(registry, "quant_queue_jobs", "Jobs by state")),
+      paused_(GaugeFamily(registry, "quant_queue_paused",
+                          "Whether an operator has paused or drained the queue")
+                  .Add({})),
       oldest_age_(GaugeFamily(registry, "quant_queue_oldest_age_seconds",
                               "Age of the oldest queued job")
                       .Add({})),
@@ -227,12 +230,18 @@ StorageMetrics::StorageMetrics(Registry& registry)
       used_(GaugeFamily(registry, "quant_storage_used_bytes",
                         "Bytes of published artifacts")
                 .Add({})),
+      swept_(CounterFamily(registry, "quant_storage_swept_total",
+                           "What was deleted because its time was over")),
       read_(CounterFamily(registry, "quant_storage_read_bytes_total",
                           "Bytes of artifacts served")
                 .Add({})),
       written_(CounterFamily(registry, "quant_storage_written_bytes_total",
                              "Bytes of uploads received")
                    .Add({})) {}
+
+void StorageMetrics::Swept(const std::string& kind, int64_t count) {
+  swept_.Add({{"kind", kind}}).Increment(static_cast<double>(count));
+}
 
 TlsMetrics::TlsMetrics(Registry& registry)
     : expiry_(GaugeFamily(registry, "quant_tls_cert_expiry_timestamp_seconds",

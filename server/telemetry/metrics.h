@@ -68,6 +68,7 @@ class QueueMetrics {
   explicit QueueMetrics(prometheus::Registry& registry);
   // `state` as "QUEUED", ...
   void SetJobs(const std::string& state, int64_t count);
+  void SetPaused(bool paused) { paused_.Set(paused ? 1 : 0); }
   void SetOldestAge(double seconds) { oldest_age_.Set(seconds); }
   // From creation (or the end of the backoff) to the claim.
   void Waited(double seconds) { wait_.Observe(seconds); }
@@ -78,6 +79,7 @@ class QueueMetrics {
 
  private:
   prometheus::Family<prometheus::Gauge>& jobs_;
+  prometheus::Gauge& paused_;
   prometheus::Gauge& oldest_age_;
   prometheus::Histogram& wait_;
   prometheus::Counter& commits_;
@@ -134,6 +136,8 @@ class StorageMetrics {
   explicit StorageMetrics(prometheus::Registry& registry);
   void SetFree(int64_t bytes) { free_.Set(static_cast<double>(bytes)); }
   void SetUsed(int64_t bytes) { used_.Set(static_cast<double>(bytes)); }
+  // Deleted because their time was over: `kind` "job", "artifact" or "upload".
+  void Swept(const std::string& kind, int64_t count);
   void Read(int64_t bytes) { read_.Increment(static_cast<double>(bytes)); }
   void Written(int64_t bytes) {
     written_.Increment(static_cast<double>(bytes));
@@ -142,6 +146,7 @@ class StorageMetrics {
  private:
   prometheus::Gauge& free_;
   prometheus::Gauge& used_;
+  prometheus::Family<prometheus::Counter>& swept_;
   prometheus::Counter& read_;
   prometheus::Counter& written_;
 };

@@ -183,7 +183,9 @@ class Runner {
       }
     }
     const bool cancel = lease_->cancel;
-    if ((cancel || draining_) && !asked_) {
+    const bool drain =
+        draining_ || jobs_.Control().mode == QueueMode::kDraining;
+    if ((cancel || drain) && !asked_) {
       asked_ = true;
       end_.cancel_requested = cancel;
       end_.drained = !cancel;

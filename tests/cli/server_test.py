@@ -275,6 +275,23 @@ class Waiting(ServerCase):
                               *flags)
             self.assertIn(word, err)
 
+    def test_the_queue_is_paused_and_resumed(self):
+        self.assertEqual(self.ctl(OK, "queue", "show", "-o", "name")[0], "OPEN\n")
+        job = self.submit()
+        out, _ = self.ctl(OK, "queue", "pause")
+        self.assertRegex(out, r"mode: +PAUSED\n(.|\n)*queued: +1\n")
+        self.stop_server()
+        self.start_server(*self.flags)
+        self.assertEqual(self.json("queue", "show")["mode"], "PAUSED")
+        self.assertIn("the queue is paused", self.ctl(OK, "get", job)[0])
+        self.ctl(OK, "queue", "drain", "--wait", "--timeout", "5s")
+        self.assertEqual(self.json("queue", "show")["mode"], "DRAINING")
+        _, err = self.ctl(USAGE, "queue", "resume", "--wait")
+        self.assertIn("--wait", err)
+        self.ctl(USAGE, "queue", "stop")
+        self.assertEqual(self.json("queue", "resume")["mode"], "OPEN")
+        self.assertRegex(self.ctl(OK, "get", job)[0], r"queue: +0 before it\n")
+
     def test_cancel_and_retry(self):
         job = self.submit()
         self.ctl(OK, "cancel", job)

@@ -64,6 +64,7 @@ services=$(call "$address" list)
 echo "$services"
 for service in quant.v1.JobService quant.v1.ArtifactService \
   quant.v1.ModelService quant.v1.TensorService quant.v1.CatalogService \
+  quant.v1.QueueService \
   google.bytestream.ByteStream grpc.health.v1.Health; do
   grep -qx "$service" <<<"$services" || fail "$service is not listed"
   expect "^service " "$service can't be described" \

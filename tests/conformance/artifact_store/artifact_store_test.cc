@@ -350,8 +350,19 @@ TEST_P(ArtifactStoreTest, BelongToTenants) {
     EXPECT_EQ(*store_->TenantBytes("c"), 0);
     Reopen();
   }
+  // In pages, past what others have.
+  const ArtifactRecord three = publish("three", "a");
+  EXPECT_THAT(listed("", "a"), ElementsAre(three.id, one.id));
+  const auto page = [&](const std::string& before) {
+    return store_->List({.tenant = "a", .before_id = before, .limit = 1});
+  };
+  EXPECT_EQ((*page(""))[0].id, three.id);
+  EXPECT_EQ((*page(three.id))[0].id, one.id);
+  EXPECT_TRUE(page(one.id)->empty());
   ASSERT_TRUE(store_->Delete(one.id).ok());
+  ASSERT_TRUE(store_->Delete(three.id).ok());
   EXPECT_EQ(*store_->TenantBytes("a"), 0);
+  EXPECT_THAT(listed("", "a"), IsEmpty());
 }
 
 }  // namespace

@@ -78,9 +78,20 @@ absl::StatusOr<JobRecord> Queue::Cancel(const std::string& id,
 }
 
 absl::StatusOr<JobRecord> Queue::Retry(const std::string& id,
-                                       const std::string& etag) {
-  return Await(
-      [&](JobCallback done) { store_->Retry(id, etag, std::move(done)); });
+                                       const std::string& etag,
+                                       int64_t max_open_jobs) {
+  return Await([&](JobCallback done) {
+    store_->Retry(id, etag, max_open_jobs, std::move(done));
+  });
+}
+
+absl::StatusOr<QueueControl> Queue::SetMode(QueueMode mode,
+                                            const std::string& principal) {
+  std::promise<absl::StatusOr<QueueControl>> promise;
+  store_->SetMode(mode, principal, [&](absl::StatusOr<QueueControl> answer) {
+    promise.set_value(std::move(answer));
+  });
+  return promise.get_future().get();
 }
 
 absl::StatusOr<JobRecord> Queue::Delete(const std::string& id,

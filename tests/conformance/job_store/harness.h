@@ -61,7 +61,10 @@ class Queue {
   absl::StatusOr<JobRecord> Cancel(const std::string& id,
                                    const std::string& etag = "");
   absl::StatusOr<JobRecord> Retry(const std::string& id,
-                                  const std::string& etag = "");
+                                  const std::string& etag = "",
+                                  int64_t max_open_jobs = 0);
+  absl::StatusOr<QueueControl> SetMode(QueueMode mode,
+                                       const std::string& principal = "");
   absl::StatusOr<JobRecord> Delete(const std::string& id,
                                    const std::string& etag = "");
   // All kept events of a job; fails the test when they were compacted.

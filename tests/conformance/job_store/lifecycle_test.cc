@@ -69,7 +69,7 @@ TEST_P(Lifecycle, UnknownIds) {
                   Reason::kJobNotFound);
     EXPECT_REASON(store_->Events(id, 0, 10), StatusCode::kNotFound,
                   Reason::kJobNotFound);
-    EXPECT_REASON(store_->QueuePosition(id), StatusCode::kNotFound,
+    EXPECT_REASON(store_->Place(id), StatusCode::kNotFound,
                   Reason::kJobNotFound);
   }
 }

@@ -393,7 +393,7 @@ void Model::CompareAll() {
   for (auto& [state, count] : stats.jobs) EXPECT_EQ(count, counts[state]);
   std::vector<std::string> order = ClaimOrder();
   for (size_t i = 0; i < order.size(); ++i) {
-    EXPECT_EQ(*store_->QueuePosition(order[i]), static_cast<int64_t>(i));
+    EXPECT_EQ(store_->Place(order[i])->position, static_cast<int64_t>(i));
   }
 }
 

@@ -37,7 +37,7 @@ TEST_P(Priorities, TheMoreUrgentFirstThenTheOlder) {
   }
   const Ids expected = {ids[2], ids[5], ids[4], ids[1], ids[3], ids[0]};
   for (size_t i = 0; i < expected.size(); ++i) {
-    EXPECT_EQ(*store_->QueuePosition(expected[i]), static_cast<int64_t>(i));
+    EXPECT_EQ(store_->Place(expected[i])->position, static_cast<int64_t>(i));
   }
   EXPECT_EQ(ClaimAll(), expected);
 }

@@ -144,20 +144,20 @@ TEST_P(Reading, BytesSurvive) {
 TEST_P(Reading, QueuePositionFollowsTheClaimOrder) {
   std::vector<std::string> ids;
   for (int i = 0; i < 5; ++i) ids.push_back(queue_.Enqueue()->id);
-  for (int i = 0; i < 5; ++i) EXPECT_EQ(*store_->QueuePosition(ids[i]), i);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(store_->Place(ids[i])->position, i);
   JobRecord first = *queue_.Claim();
-  EXPECT_REASON(store_->QueuePosition(first.id), StatusCode::kNotFound,
+  EXPECT_REASON(store_->Place(first.id), StatusCode::kNotFound,
                 Reason::kJobNotFound);
-  EXPECT_EQ(*store_->QueuePosition(ids[4]), 3);
+  EXPECT_EQ(store_->Place(ids[4])->position, 3);
   // With a backoff the oldest job waits behind all that are due.
   JobRecord delayed = *queue_.End(first, Outcome::kRetryableFailure);
-  EXPECT_EQ(*store_->QueuePosition(ids[0]), 4);
-  EXPECT_EQ(*store_->QueuePosition(ids[1]), 0);
+  EXPECT_EQ(store_->Place(ids[0])->position, 4);
+  EXPECT_EQ(store_->Place(ids[1])->position, 0);
   clock_.Advance(delayed.run_after - clock_.NowMicros());
-  EXPECT_EQ(*store_->QueuePosition(ids[0]), 0);
-  EXPECT_EQ(*store_->QueuePosition(ids[1]), 1);
+  EXPECT_EQ(store_->Place(ids[0])->position, 0);
+  EXPECT_EQ(store_->Place(ids[1])->position, 1);
   ASSERT_TRUE(queue_.Cancel(ids[2]).ok());
-  EXPECT_EQ(*store_->QueuePosition(ids[4]), 3);
+  EXPECT_EQ(store_->Place(ids[4])->position, 3);
 }
 
 TEST_P(Reading, StatsCountEverything) {

@@ -57,7 +57,7 @@ TEST_F(SqliteFaults, AFullDiskIsSaidAndSurvived) {
   EXPECT_EQ(store_->List({.limit = 2000})->size(), ids.size());
   EXPECT_EQ(store_->Stats().jobs[JobState::kQueued],
             static_cast<int64_t>(ids.size()));
-  EXPECT_EQ(*store_->QueuePosition(ids.back()),
+  EXPECT_EQ(store_->Place(ids.back())->position,
             static_cast<int64_t>(ids.size()) - 1);
 
   // Room comes from deleting; then the queue takes jobs again.
@@ -131,7 +131,7 @@ TEST_F(SqliteFaults, FailedWritesAreSaidAndSurvived) {
     EXPECT_FALSE(queue_.End(running, Outcome::kSucceeded).ok());
     EXPECT_EQ(store_->Get(running.id)->state, JobState::kRunning);
     EXPECT_FALSE(queue_.Claim().ok());
-    EXPECT_EQ(*store_->QueuePosition(ids[1]), 0);
+    EXPECT_EQ(store_->Place(ids[1])->position, 0);
     EXPECT_EQ(store_->Stats().jobs[JobState::kQueued], 19);
   }
   EXPECT_TRUE(queue_.End(running, Outcome::kSucceeded).ok());

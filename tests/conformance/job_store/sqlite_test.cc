@@ -105,7 +105,7 @@ TEST_F(SqliteStore, ReopenKeepsEverything) {
   std::vector<JobRecord> before = *store_->List({.limit = 100});
   std::vector<JobEvent> events = queue_.AllEvents(job.id);
   QueueStats stats = store_->Stats();
-  int64_t position = *store_->QueuePosition(before[0].id);
+  int64_t position = store_->Place(before[0].id)->position;
 
   Reopen();
   std::vector<JobRecord> after = *store_->List({.limit = 100});
@@ -116,7 +116,7 @@ TEST_F(SqliteStore, ReopenKeepsEverything) {
   }
   EXPECT_EQ(queue_.AllEvents(job.id).size(), events.size());
   EXPECT_EQ(store_->Stats().jobs, stats.jobs);
-  EXPECT_EQ(*store_->QueuePosition(before[0].id), position);
+  EXPECT_EQ(store_->Place(before[0].id)->position, position);
   EnqueueRequest repeat{.spec = "spec0", .owner = {"t0", "p"}};
   repeat.request_id = "request0";
   EXPECT_EQ(queue_.Enqueue(repeat)->id, job.id);
@@ -237,8 +237,11 @@ TEST_F(SqliteStore, ANewerSchemaIsRefused) {
 
 // Takes away what version 3 brought.
 constexpr char kSinceVersion2[] =
+    "DROP TABLE control; DROP INDEX job_by_end; "
     "ALTER TABLE job_spec DROP COLUMN priority; "
+    "ALTER TABLE job_spec DROP COLUMN retention; "
     "ALTER TABLE job DROP COLUMN requeue_time; "
+    "ALTER TABLE job DROP COLUMN expire_time; "
     "UPDATE schema_version SET version = 2";
 
 TEST_F(SqliteStore, AQueueWithoutPrioritiesIsMigrated) {
@@ -257,6 +260,25 @@ TEST_F(SqliteStore, AQueueWithoutPrioritiesIsMigrated) {
   for (const std::string& id : {urgent, old, normal}) {
     EXPECT_EQ(queue_.Claim()->id, id);
   }
+}
+
+TEST_F(SqliteStore, ModeAndEstimatesSurviveARestart) {
+  Open();
+  queue_.Enqueue();
+  ASSERT_TRUE(queue_.End(*queue_.Claim(), Outcome::kSucceeded).ok());
+  const std::string id = queue_.Enqueue()->id;
+  const QueueControl paused = *queue_.SetMode(QueueMode::kPaused, "op");
+  const int64_t mean = store_->Stats().mean_attempt_micros;
+  EXPECT_GT(mean, 0);
+  Reopen();
+  EXPECT_EQ(store_->Control().mode, QueueMode::kPaused);
+  EXPECT_EQ(store_->Control().principal, "op");
+  EXPECT_EQ(store_->Control().time, paused.time);
+  EXPECT_EQ(store_->Stats().mean_attempt_micros, mean);
+  EXPECT_REASON(queue_.Claim(), StatusCode::kNotFound, Reason::kJobNotFound);
+  ASSERT_TRUE(queue_.SetMode(QueueMode::kOpen).ok());
+  Reopen();
+  EXPECT_EQ(queue_.Claim()->id, id);
 }
 
 // What the first release wrote, brought to the schema of today.

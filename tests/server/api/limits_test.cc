@@ -1,6 +1,8 @@
 // Limits of a principal, over the wire: what is refused, how, and who is not.
 #include <gmock/gmock.h>
 
+#include <filesystem>
+
 #include <thread>
 
 #include "core/base/digest.h"
@@ -16,7 +18,9 @@ class LimitsTest : public AuthApiTest {
                             const std::string& reason,
                             const std::string& subject) {
     ExpectError(status, grpc::RESOURCE_EXHAUSTED, reason);
-    EXPECT_TRUE(DetailsOf(status).has_retry_info);
+    // What is stored stays: to come back is in vain.
+    EXPECT_EQ(DetailsOf(status).has_retry_info,
+              subject.rfind("tenant:", 0) != 0);
     google::rpc::Status rpc;
     ASSERT_TRUE(rpc.ParseFromString(status.error_details()));
     google::rpc::QuotaFailure quota;
@@ -53,9 +57,42 @@ TEST_F(OpenJobsTest, TheQueueOfOneIsBounded) {
   EXPECT_TRUE(Create("submitter").ok());
 }
 
+TEST_F(OpenJobsTest, ARetryIsBoundedToo) {
+  EXPECT_TRUE(Create("submitter").ok());
+  const JobRecord failed = Claim();
+  Finish(failed, Outcome::kPermanentFailure);
+  EXPECT_TRUE(Create("submitter").ok());
+  EXPECT_TRUE(Create("submitter").ok());
+  v1::RetryJobRequest request;
+  request.set_name("jobs/" + failed.id);
+  v1::Job job;
+  // Whoever asks: the job is its maker's.
+  for (const char* caller : {"submitter", "operator", "admin"}) {
+    ExpectLimited(jobs_stub_->RetryJob(As(caller).get(), request, &job),
+                  "QUOTA_EXCEEDED", "principal:submitter");
+  }
+  Finish(Claim(), Outcome::kSucceeded);
+  EXPECT_TRUE(jobs_stub_->RetryJob(As("submitter").get(), request, &job).ok());
+}
+
+TEST_F(OpenJobsTest, ACheckIsRefusedAsTheJobWouldBe) {
+  v1::CreateJobRequest request = GoodRequest();
+  request.set_validate_only(true);
+  v1::Job job;
+  EXPECT_TRUE(jobs_stub_->CreateJob(As("submitter").get(), request, &job).ok());
+  EXPECT_EQ(job.name(), "");
+  EXPECT_TRUE(Create("submitter", "first").ok());
+  EXPECT_TRUE(Create("submitter").ok());
+  ExpectLimited(jobs_stub_->CreateJob(As("submitter").get(), request, &job),
+                "QUOTA_EXCEEDED", "principal:submitter");
+  request.set_request_id("first");
+  EXPECT_TRUE(jobs_stub_->CreateJob(As("submitter").get(), request, &job).ok());
+  EXPECT_NE(job.name(), "") << "that is the job";
+}
+
 class BytesTest : public LimitsTest {
  protected:
-  BytesTest() { limits_.stored_bytes = 1000; }
+  BytesTest() { limits_.stored_bytes = 10'000; }
 
   grpc::Status Upload(const std::string& caller, int64_t size) {
     v1::CreateUploadRequest request;
@@ -82,17 +119,37 @@ class BytesTest : public LimitsTest {
 };
 
 TEST_F(BytesTest, UploadsOfATenantAreBounded) {
-  EXPECT_TRUE(Upload("submitter", 700).ok());
+  EXPECT_TRUE(Upload("submitter", 7000).ok());
   const v1::Upload first = upload_;
-  EXPECT_TRUE(Upload("submitter", 600).ok()) << "nothing is stored yet";
-  const v1::Upload second = upload_;
+  ExpectLimited(Upload("submitter", 4000), "QUOTA_EXCEEDED", "tenant:ours");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(
+                              temp_ / "uploads" / "uploads"),
+                          {}),
+            1)
+      << "nothing is declared that is refused";
+  EXPECT_TRUE(Upload("submitter", 7000).ok()) << "it is declared already";
+  EXPECT_TRUE(Upload("operator", 2000).ok());
+  EXPECT_TRUE(Write("operator", 2000).ok());
   upload_ = first;
-  EXPECT_TRUE(Write("submitter", 700).ok());
-  upload_ = second;
-  ExpectLimited(Write("submitter", 600), "QUOTA_EXCEEDED", "tenant:ours");
-  ExpectLimited(Upload("operator", 301), "QUOTA_EXCEEDED", "tenant:ours");
-  EXPECT_TRUE(Upload("submitter", 700).ok()) << "it is there already";
-  EXPECT_TRUE(Upload("stranger", 900).ok()) << "of another tenant";
+  EXPECT_TRUE(Write("submitter", 7000).ok()) << "what was declared may come";
+  ExpectLimited(Upload("operator", 1000), "QUOTA_EXCEEDED", "tenant:ours");
+  EXPECT_TRUE(Upload("stranger", 9000).ok()) << "of another tenant";
+}
+
+// Declarations of nothing are bytes too.
+TEST_F(BytesTest, EmptyUploadsAreBounded) {
+  v1::CreateUploadRequest request;
+  v1::UploadFile& file = *request.add_files();
+  file.set_sha256(Sha256Hex(""));
+  grpc::Status status;
+  int made = 0;
+  for (; status.ok() && made < 1000; ++made) {
+    file.set_path(std::to_string(made));
+    status = models_stub_->CreateUpload(As("submitter").get(), request,
+                                        &upload_);
+  }
+  EXPECT_LT(made, 200);
+  ExpectLimited(status, "QUOTA_EXCEEDED", "tenant:ours");
 }
 
 TEST_F(BytesTest, JobsWhoseResultsDontFitAreRefused) {
@@ -100,6 +157,60 @@ TEST_F(BytesTest, JobsWhoseResultsDontFitAreRefused) {
   v1::ListJobsResponse response;
   ASSERT_TRUE(jobs_stub_->ListJobs(As("admin").get(), {}, &response).ok());
   EXPECT_EQ(response.jobs_size(), 0);
+}
+
+class NobodyTest : public ApiTest {};
+
+// A server that asks nobody who they are has words for them.
+TEST_F(NobodyTest, IsNotNamedByAnEmptyString) {
+  limits_ = {.open_jobs = 1, .stored_bytes = 100'000'000};
+  Start();
+  CreateJob();
+  v1::Job job;
+  const grpc::Status jobs =
+      jobs_stub_->CreateJob(Context().get(), GoodRequest(), &job);
+  ExpectError(jobs, grpc::RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED");
+  EXPECT_THAT(jobs.error_message(), testing::StartsWith("whoever connects "));
+  v1::CreateUploadRequest request;
+  v1::UploadFile& file = *request.add_files();
+  file.set_path("a");
+  file.set_size_bytes(200'000'000);
+  file.set_sha256(Sha256Hex("a"));
+  v1::Upload upload;
+  const grpc::Status bytes =
+      models_stub_->CreateUpload(Context().get(), request, &upload);
+  ExpectError(bytes, grpc::RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED");
+  EXPECT_THAT(bytes.error_message(), testing::StartsWith("whoever connects "));
+  EXPECT_TRUE(DetailsOf(jobs).has_retry_info);
+  EXPECT_FALSE(DetailsOf(bytes).has_retry_info);
+}
+
+// Probes take nothing from those who work.
+TEST_F(NobodyTest, HealthWatchesHaveAPlaceOfTheirOwn) {
+  max_streams_ = 1;
+  Start();
+  grpc::health::v1::HealthCheckRequest request;
+  grpc::health::v1::HealthCheckResponse response;
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<grpc::ClientReader<decltype(response)>>> open;
+  const auto watch = [&] {
+    contexts.push_back(Context());
+    open.push_back(health_stub_->Watch(contexts.back().get(), request));
+    return open.back()->Read(&response);
+  };
+  for (int i = 0; i < kMaxAnonymousStreams; ++i) ASSERT_TRUE(watch()) << i;
+  EXPECT_FALSE(watch());
+  const grpc::Status refused = open.back()->Finish();
+  ExpectError(refused, grpc::RESOURCE_EXHAUSTED, "QUEUE_FULL");
+  EXPECT_THAT(refused.error_message(), testing::HasSubstr("without credentials"));
+  v1::WatchJobRequest follow;
+  follow.set_name(CreateJob().name());
+  v1::WatchJobResponse event;
+  auto context = Context();
+  auto reader = jobs_stub_->WatchJob(context.get(), follow);
+  EXPECT_TRUE(reader->Read(&event));
+  for (auto& one : contexts) one->TryCancel();
+  context->TryCancel();
 }
 
 class StreamsTest : public LimitsTest {

@@ -235,21 +235,27 @@ TEST_F(TenantsTest, NoJobFromAnUploadOfOthers) {
   v1::JobPlan plan;
   for (const v1::CreateJobRequest& request : {as_source, as_text}) {
     ExpectError(jobs_stub_->CreateJob(As("stranger").get(), request, &job),
-                grpc::NOT_FOUND, "UPLOAD_NOT_FOUND");
+                grpc::FAILED_PRECONDITION, "SOURCE_MISSING");
     v1::PlanJobRequest plan_request;
     *plan_request.mutable_spec() = request.spec();
     ExpectError(jobs_stub_->PlanJob(As("stranger").get(), plan_request, &plan),
-                grpc::NOT_FOUND, "UPLOAD_NOT_FOUND");
+                grpc::FAILED_PRECONDITION, "SOURCE_MISSING");
     // For its owner it exists; that it is no model is another matter.
-    EXPECT_NE(jobs_stub_->CreateJob(As("submitter").get(), request, &job)
-                  .error_code(),
-              grpc::NOT_FOUND);
+    const grpc::Status own =
+        jobs_stub_->CreateJob(As("submitter").get(), request, &job);
+    EXPECT_NE(DetailsOf(own).info.reason(), "SOURCE_MISSING");
   }
   v1::InspectModelRequest inspect;
   inspect.mutable_source()->set_upload(ours.name());
   v1::ModelInfo info;
   ExpectError(models_stub_->InspectModel(As("stranger").get(), inspect, &info),
-              grpc::NOT_FOUND, "UPLOAD_NOT_FOUND");
+              grpc::FAILED_PRECONDITION, "SOURCE_MISSING");
+  // As for an admin, for whom all exists.
+  inspect.mutable_source()->set_upload("uploads/" + std::string(26, 'a'));
+  for (const char* caller : {"submitter", "admin"}) {
+    ExpectError(models_stub_->InspectModel(As(caller).get(), inspect, &info),
+                grpc::FAILED_PRECONDITION, "SOURCE_MISSING");
+  }
 }
 
 }  // namespace

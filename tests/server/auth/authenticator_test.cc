@@ -117,6 +117,7 @@ TEST_F(AuthenticatorTest, ABadFileLeavesTheOldOneInForce) {
   EXPECT_TRUE(Outcome(3).ok());
   EXPECT_EQ(WithToken("new"), "ci");
   // What is wrong is said once, not with every look.
+  std::lock_guard lock(mutex_);
   EXPECT_EQ(outcomes_.size(), 4);
 }
 

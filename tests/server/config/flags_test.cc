@@ -69,6 +69,10 @@ TEST_F(FlagsTest, EveryFlagLands) {
                            "2GiB",
                            "--drain-timeout",
                            "1m30s",
+                           "--retention",
+                           "720h",
+                           "--upload-ttl",
+                           "0",
                            "--tls-cert",
                            pem,
                            "--tls-key",
@@ -86,6 +90,8 @@ TEST_F(FlagsTest, EveryFlagLands) {
   EXPECT_EQ(config.threads, 7);
   EXPECT_EQ(config.memory_limit_bytes, int64_t{2} << 30);
   EXPECT_EQ(config.drain_timeout, absl::Seconds(90));
+  EXPECT_EQ(config.retention, absl::Hours(720));
+  EXPECT_EQ(config.upload_ttl, absl::ZeroDuration());
   EXPECT_EQ(config.tls_client_ca, pem);
   EXPECT_EQ(config.log_format, LogFormat::kJson);
   EXPECT_FALSE(config.sync);
@@ -179,6 +185,21 @@ TEST_F(FlagsTest, UnreadableOrForeignConfigFiles) {
   EXPECT_FALSE(Parse({"--data-dir", "/tmp", "--config", twice}).ok());
   const std::string empty = Write("empty.yaml", "");
   EXPECT_TRUE(Parse({"--data-dir", "/tmp", "--config", empty}).ok());
+}
+
+TEST_F(FlagsTest, Periods) {
+  const auto defaults = Parse({"--data-dir", "/tmp"});
+  EXPECT_EQ(defaults->config.retention, absl::ZeroDuration());
+  EXPECT_EQ(defaults->config.upload_ttl, absl::Hours(168));
+  for (const char* flag : {"--retention", "--upload-ttl"}) {
+    for (const char* good : {"0", "1m", "36h30m", "87600h"}) {
+      EXPECT_TRUE(Parse({"--data-dir", "/tmp", flag, good}).ok()) << good;
+    }
+    for (const char* bad : {"", "30", "-1h", "59s", "87601h", "30d", "inf"}) {
+      const auto line = Parse({"--data-dir", "/tmp", flag, bad});
+      EXPECT_THAT(std::string(line.status().message()), HasSubstr(flag)) << bad;
+    }
+  }
 }
 
 TEST_F(FlagsTest, HelpAndVersion) {

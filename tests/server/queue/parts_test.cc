@@ -67,10 +67,11 @@ TEST(JobIndex, PositionsOfManyJobs) {
     ids.push_back(job.id);
     index.Replace(nullptr, &job);
   }
-  for (int i = 0; i < 1000; ++i) EXPECT_EQ(*index.Position(ids[i], 10), i);
+  for (int i = 0; i < 1000; ++i)
+    EXPECT_EQ(index.Place(ids[i], 10)->position, i);
   EXPECT_EQ(*index.NextDue(10), ids[0]);
   EXPECT_EQ(*index.NextDueTime(), 500);
-  EXPECT_FALSE(index.Position("nonsense", 10).has_value());
+  EXPECT_FALSE(index.Place("nonsense", 10).has_value());
 }
 
 TEST(JobIndex, ProgressNeedsTheLease) {

@@ -46,7 +46,7 @@ class UploadStoreTest : public testing::Test {
   }
 
   UploadRecord Create(std::vector<StoredFile> files) {
-    auto upload = store_->Create(std::move(files), "");
+    auto upload = store_->Create(std::move(files), "", nullptr);
     EXPECT_TRUE(upload.ok()) << upload.status();
     return upload.ok() ? *upload : UploadRecord();
   }
@@ -113,7 +113,7 @@ TEST_F(UploadStoreTest, TheSameDeclarationIsTheSameUpload) {
 TEST_F(UploadStoreTest, HostileDeclarationsAreRefusedByField) {
   const StoredFile good = Declare("good", "x");
   const auto refuse = [&](StoredFile bad, const std::string& field) {
-    const absl::Status status = store_->Create({good, bad}, "").status();
+    const absl::Status status = store_->Create({good, bad}, "", nullptr).status();
     ExpectError(status, absl::StatusCode::kInvalidArgument,
                 Reason::kInvalidSpec);
     EXPECT_EQ(GetField(status), "files[1]." + field) << status;
@@ -139,10 +139,10 @@ TEST_F(UploadStoreTest, HostileDeclarationsAreRefusedByField) {
   StoredFile other_size = Declare("x", "x");
   other_size.size_bytes = 2;
   refuse(other_size, "size_bytes");
-  EXPECT_FALSE(store_->Create({}, "").ok());
+  EXPECT_FALSE(store_->Create({}, "", nullptr).ok());
   EXPECT_FALSE(
-      store_->Create({Declare("a", "1"), Declare("a/b", "2")}, "").ok());
-  EXPECT_FALSE(store_->Create(std::vector<StoredFile>(10'001, good), "").ok());
+      store_->Create({Declare("a", "1"), Declare("a/b", "2")}, "", nullptr).ok());
+  EXPECT_FALSE(store_->Create(std::vector<StoredFile>(10'001, good), "", nullptr).ok());
   EXPECT_TRUE(fs::is_empty(root_.File("uploads")));
 }
 
@@ -151,7 +151,7 @@ TEST_F(UploadStoreTest, WhatDoesNotFitOnTheDiskIsRefusedEarly) {
   huge.size_bytes = INT64_MAX;
   StoredFile also = Declare("also", "y");
   also.size_bytes = INT64_MAX;
-  ExpectError(store_->Create({huge, also}, "").status(),
+  ExpectError(store_->Create({huge, also}, "", nullptr).status(),
               absl::StatusCode::kResourceExhausted, Reason::kStorageFull);
   EXPECT_TRUE(fs::is_empty(root_.File("uploads")));
 }
@@ -317,24 +317,93 @@ TEST_F(UploadStoreTest, ADamagedDeclarationIsNotAnUploadAndCanBeMadeAgain) {
 // Knowing a digest is not having the bytes.
 TEST_F(UploadStoreTest, TenantsShareNothing) {
   const std::vector<StoredFile> files = {Declare("model.safetensors", "12345")};
-  const UploadRecord ours = *store_->Create(files, "a");
+  const UploadRecord ours = *store_->Create(files, "a", nullptr);
   Send(ours, "12345");
   EXPECT_TRUE(store_->Get(ours.id)->complete());
   for (const char* other : {"b", ""}) {
-    const UploadRecord theirs = *store_->Create(files, other);
+    const UploadRecord theirs = *store_->Create(files, other, nullptr);
     EXPECT_NE(theirs.id, ours.id);
     EXPECT_FALSE(theirs.complete()) << other;
-    EXPECT_EQ(*store_->TenantBytes(other), 0) << other;
+    EXPECT_EQ(*store_->TenantBytes(other), *store_->TenantBytes("a"));
     // Nor do they wait for each other's writers.
     EXPECT_NE(OpenBlob(theirs, "12345"), nullptr);
   }
-  EXPECT_TRUE(store_->Create(files, "a")->complete());
+  EXPECT_TRUE(store_->Create(files, "a", nullptr)->complete());
   Reopen();
   EXPECT_EQ(store_->Get(ours.id)->tenant, "a");
-  EXPECT_EQ(*store_->TenantBytes("a"), 5);
   EXPECT_EQ(*ReadFile(*store_->Directory(ours.id) + "/model.safetensors", 100),
             "12345");
-  EXPECT_FALSE(store_->Create(files, "../x").ok());
+  EXPECT_FALSE(store_->Create(files, "../x", nullptr).ok());
+}
+
+// Of each blob once, here or still to come, and of the declarations.
+TEST_F(UploadStoreTest, DeclaredBytesCount) {
+  const auto bytes = [&] { return *store_->TenantBytes(""); };
+  EXPECT_EQ(bytes(), 0);
+  int64_t asked = 0;
+  const auto declare = [&](std::vector<StoredFile> files) {
+    asked = 0;
+    const int64_t before = bytes();
+    const auto upload = store_->Create(std::move(files), "", [&](int64_t more) {
+      asked = more;
+      return absl::OkStatus();
+    });
+    EXPECT_TRUE(upload.ok()) << upload.status();
+    EXPECT_EQ(bytes() - before, asked);
+    return *upload;
+  };
+  const std::string large(5000, 'x');
+  const UploadRecord first =
+      declare({Declare("a", large), Declare("copy", large)});
+  EXPECT_GT(asked, 5000);
+  EXPECT_LT(asked, 6000);
+  declare({Declare("b", large)});
+  EXPECT_GT(asked, 0);
+  EXPECT_LT(asked, 1000) << "the blob counts already";
+  declare({Declare("b", large)});
+  EXPECT_EQ(asked, 0) << "nothing is new";
+  const int64_t total = bytes();
+  Send(first, large);
+  EXPECT_EQ(bytes(), total) << "it was expected";
+  Reopen();
+  EXPECT_EQ(bytes(), total);
+  UploadStore::SweepRequest all;
+  all.unused_since = INT64_MAX;
+  all.keep = {first.id};
+  EXPECT_EQ(store_->Sweep(all)->uploads, 1);
+  EXPECT_GT(bytes(), 5000);
+  all.keep.clear();
+  const auto swept = store_->Sweep(all);
+  EXPECT_EQ(swept->uploads, 1);
+  EXPECT_EQ(swept->bytes, 5000);
+  EXPECT_EQ(bytes(), 0);
+}
+
+TEST_F(UploadStoreTest, WhatIsNotAdmittedIsNotDeclared) {
+  const std::vector<StoredFile> files = {Declare("a", "1")};
+  const auto refused = store_->Create(files, "", [](int64_t) {
+    return absl::ResourceExhaustedError("too much");
+  });
+  EXPECT_EQ(refused.status().message(), "too much");
+  EXPECT_TRUE(fs::is_empty(root_.path() + "/uploads"));
+  EXPECT_EQ(*store_->TenantBytes(""), 0);
+  // Two at a time are not admitted on one answer.
+  std::vector<std::thread> threads;
+  std::atomic<int> admitted = 0;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&, i] {
+      const auto upload = store_->Create(
+          {Declare(absl::StrCat("f", i), std::string(1000 + i, 'x'))}, "",
+          [&](int64_t more) {
+            return *store_->TenantBytes("") + more <= 3000
+                       ? absl::OkStatus()
+                       : absl::ResourceExhaustedError("too much");
+          });
+      admitted += upload.ok();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(admitted, 2);
 }
 
 }  // namespace

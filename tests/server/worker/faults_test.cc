@@ -96,11 +96,27 @@ TEST_F(FaultsTest, AnAttemptThatTakesTooLongFailsTheJob) {
   EXPECT_TRUE(Eventually([] { return Children().empty(); }));
   EXPECT_TRUE(Published(id).empty());
   ASSERT_TRUE(HasWork(id));
-  jobs_->Retry(id, "", [](absl::StatusOr<JobRecord>) {});
+  jobs_->Retry(id, "", 0, [](absl::StatusOr<JobRecord>) {});
   const JobRecord retried = WaitFor(id, [](const JobRecord& job) {
     return IsTerminal(job.state) && job.attempt == 2;
   });
   ExpectResumed(retried, spec);
+}
+
+TEST_F(FaultsTest, ADrainedQueueTakesItsJobsBack) {
+  const v1::JobSpec spec = Slow();
+  const std::string id = Enqueue(spec);
+  StartPool();
+  WaitForHalf(id);
+  jobs_->SetMode(QueueMode::kDraining, "", [](auto) {});
+  WaitForState(id, JobState::kQueued);
+  EXPECT_EQ(Job(id).attempt, 0);
+  EXPECT_EQ(Job(id).state_reason, "DRAINED");
+  EXPECT_TRUE(Eventually([] { return Children().empty(); }));
+  const std::string later = Enqueue(Spec(SmallModel()));
+  jobs_->SetMode(QueueMode::kOpen, "", [](auto) {});
+  ExpectResumed(WaitForEnd(id), spec);
+  EXPECT_EQ(WaitForEnd(later).state, JobState::kSucceeded);
 }
 
 TEST_F(FaultsTest, KillsWithoutProgressArePoison) {
