@@ -2,7 +2,6 @@
 #include <gmock/gmock.h>
 
 #include <filesystem>
-
 #include <thread>
 
 #include "core/base/digest.h"
@@ -145,8 +144,8 @@ TEST_F(BytesTest, EmptyUploadsAreBounded) {
   int made = 0;
   for (; status.ok() && made < 1000; ++made) {
     file.set_path(std::to_string(made));
-    status = models_stub_->CreateUpload(As("submitter").get(), request,
-                                        &upload_);
+    status =
+        models_stub_->CreateUpload(As("submitter").get(), request, &upload_);
   }
   EXPECT_LT(made, 200);
   ExpectLimited(status, "QUOTA_EXCEEDED", "tenant:ours");
@@ -202,7 +201,8 @@ TEST_F(NobodyTest, HealthWatchesHaveAPlaceOfTheirOwn) {
   EXPECT_FALSE(watch());
   const grpc::Status refused = open.back()->Finish();
   ExpectError(refused, grpc::RESOURCE_EXHAUSTED, "QUEUE_FULL");
-  EXPECT_THAT(refused.error_message(), testing::HasSubstr("without credentials"));
+  EXPECT_THAT(refused.error_message(),
+              testing::HasSubstr("without credentials"));
   v1::WatchJobRequest follow;
   follow.set_name(CreateJob().name());
   v1::WatchJobResponse event;

@@ -1,4 +1,3 @@
-#include "core/base/loopback.h"
 #include "server/config/flags.h"
 
 #include <fstream>
@@ -6,6 +5,7 @@
 
 #include "core/base/error.h"
 #include "core/base/file.h"
+#include "core/base/loopback.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

@@ -41,8 +41,8 @@ class JanitorTest : public testing::Test {
 
   void OpenUploads() {
     uploads_.reset();
-    uploads_ = *OpenLocalUploadStore(root_.path(),
-                                     {.sync = false, .clock = &clock_});
+    uploads_ =
+        *OpenLocalUploadStore(root_.path(), {.sync = false, .clock = &clock_});
   }
   void Sweep(const JanitorOptions& options) {
     Janitor(*jobs_, *artifacts_, *uploads_, metrics_, clock_, options).Sweep();
@@ -95,10 +95,10 @@ class JanitorTest : public testing::Test {
   }
 
   UploadRecord Upload(const std::string& bytes, bool send = true) {
-    const auto upload = uploads_->Create(
-        {{"m.safetensors", static_cast<int64_t>(bytes.size()),
-          Sha256Hex(bytes)}},
-        "t", nullptr);
+    const auto upload =
+        uploads_->Create({{"m.safetensors", static_cast<int64_t>(bytes.size()),
+                           Sha256Hex(bytes)}},
+                         "t", nullptr);
     EXPECT_TRUE(upload.ok()) << upload.status();
     if (!send) return *upload;
     auto writer = *uploads_->OpenBlob(upload->id, Sha256Hex(bytes));
@@ -109,9 +109,7 @@ class JanitorTest : public testing::Test {
     EXPECT_TRUE(writer->Finish().ok());
     return *upload;
   }
-  bool Has(const UploadRecord& upload) {
-    return uploads_->Get(upload.id).ok();
-  }
+  bool Has(const UploadRecord& upload) { return uploads_->Get(upload.id).ok(); }
   std::string BlobPath(const std::string& bytes) const {
     return root_.File("tenants/t/blobs/" + Sha256Hex(bytes));
   }
@@ -143,9 +141,9 @@ TEST_F(JanitorTest, EndedJobsGoWithTheirArtifacts) {
   EXPECT_FALSE(Has(silent));
   EXPECT_TRUE(Has(late));
   EXPECT_TRUE(jobs_->Get(running.id).ok()) << "it has not ended";
-  EXPECT_THAT(metrics_.Render(),
-              testing::HasSubstr(
-                  "quant_storage_swept_total{kind=\"artifact\"} 2"));
+  EXPECT_THAT(
+      metrics_.Render(),
+      testing::HasSubstr("quant_storage_swept_total{kind=\"artifact\"} 2"));
 }
 
 TEST_F(JanitorTest, MoreThanAPage) {
@@ -179,7 +177,7 @@ TEST_F(JanitorTest, UploadsThatNobodyUses) {
     EXPECT_TRUE(Has(upload));
   }
   EXPECT_TRUE(PathExists(BlobPath("source")));
-  clock_.Advance(kHour);
+  clock_.Advance(kHour + 1);
   End(Claim());
   Sweep(options);
   EXPECT_FALSE(Has(source)) << "its job has ended";
@@ -223,9 +221,9 @@ TEST_F(JanitorTest, AnUploadThatIsBeingWrittenStays) {
 TEST_F(JanitorTest, WhatACrashLeftOfUploads) {
   const UploadRecord upload = Upload("bytes");
   ASSERT_TRUE(uploads_->Directory(upload.id).ok());
-  const std::string orphans[] = {
-      BlobPath("gone"), root_.File("tenants/t/blobs/incoming/x"),
-      root_.File("blobs/" + Sha256Hex("gone"))};
+  const std::string orphans[] = {BlobPath("gone"),
+                                 root_.File("tenants/t/blobs/incoming/x"),
+                                 root_.File("blobs/" + Sha256Hex("gone"))};
   for (const std::string& path : orphans) {
     ASSERT_TRUE(WriteFileAtomically(path, "gone", false).ok());
   }
