@@ -96,7 +96,7 @@ class ServicesTest : public ApiTest {
 TEST_F(ServicesTest, ReflectionListsEveryService) {
   std::set<std::string> expected;
   for (absl::string_view name : ServiceNames()) expected.emplace(name);
-  EXPECT_EQ(expected.size(), 7);
+  EXPECT_EQ(expected.size(), 8);
   EXPECT_EQ(ReflectedServices(), expected);
 }
 
@@ -118,7 +118,7 @@ TEST_F(ServicesTest, EveryMethodGoesThroughTheWrapper) {
       EXPECT_THAT(metrics_.Render(), testing::HasSubstr(counted));
     }
   }
-  EXPECT_EQ(methods, 8 + 3 + 3 + 1 + 1 + 3 + 2);
+  EXPECT_EQ(methods, 8 + 3 + 3 + 4 + 1 + 1 + 3 + 2);
 }
 
 TEST_F(ServicesTest, HealthKnowsEveryServiceAndTheDrain) {
