@@ -101,12 +101,13 @@ void RecipeFlags::Add(CLI::App& app) {
 }
 
 void RecipeFlags::AddCalibrationFlags(CLI::App& app) {
-  app.add_option("--calibration", files_.calibration,
-                 "Text for methods that look at one (gptq, awq), for static "
-                 "activations (FP8) and to weigh the errors of GGUF types: "
-                 "UTF-8, .jsonl with \"text\" or \"messages\", or token ids of "
-                 "this model in .npy "
-                 "or .safetensors (submit: a local file, or server:PATH)");
+  app.add_option(
+      "--calibration", files_.calibration,
+      "Text for methods that look at one (gptq, awq, ...), for static "
+      "activations (FP8) and to weigh the errors of GGUF types: "
+      "UTF-8, .jsonl with \"text\" or \"messages\", or token ids of "
+      "this model in .npy "
+      "or .safetensors (submit: a local file, or server:PATH)");
   bos_.Add(app);
   app.add_option("--calibration-sequences", calibration_sequences_,
                  "How many sequences of it, from the first on [all]")
@@ -126,6 +127,10 @@ void RecipeFlags::AddCalibrationFlags(CLI::App& app) {
   app.add_option("--damping", damping_,
                  "gptq: added to the Hessian's diagonal, in parts of its mean "
                  "[0.01]")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--smoothing", smoothing_,
+                 "smoothquant: how far the range of inputs moves to weights, "
+                 "up to 1 [0.5]")
       ->check(CLI::PositiveNumber);
 }
 
@@ -263,6 +268,7 @@ void RecipeFlags::SetCalibrated(v1::Recipe& recipe) const {
   if (static_groups_) calibrated.set_static_groups(true);
   if (true_sequential_) calibrated.set_true_sequential(true);
   if (damping_ > 0) calibrated.set_damping(damping_);
+  if (smoothing_ > 0) calibrated.set_smoothing(smoothing_);
 }
 
 absl::Status RecipeFlags::SetTarget(v1::Recipe& recipe) const {

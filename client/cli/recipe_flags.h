@@ -67,6 +67,7 @@ class RecipeFlags {
   bool static_groups_ = false;
   bool true_sequential_ = false;
   double damping_ = 0;
+  double smoothing_ = 0;
   bool allow_requantize_ = false;
   bool keep_codes_ = false;
   std::vector<std::string> rules_;

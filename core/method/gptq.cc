@@ -378,6 +378,9 @@ class GptqTile {
 class Gptq final : public QuantMethod {
  public:
   Statistics Needs() const override { return Statistics::kHessian; }
+  std::vector<absl::string_view> Options() const override {
+    return {"act_order", "static_groups", "true_sequential", "damping"};
+  }
 
   absl::Status Check(const Scheme& scheme) const override {
     return CheckGroupedIntegers("gptq", "it finds codes and scales of integers",

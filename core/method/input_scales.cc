@@ -18,6 +18,14 @@ void MeansOfTied(absl::Span<const int32_t> ties, std::vector<double>& values) {
   }
 }
 
+void MaximaOfTied(absl::Span<const int32_t> ties, std::vector<double>& values) {
+  std::vector<double> most(values.size());
+  for (size_t i = 0; i < values.size(); ++i) {
+    most[ties[i]] = std::max(most[ties[i]], values[i]);
+  }
+  for (size_t i = 0; i < values.size(); ++i) values[i] = most[ties[i]];
+}
+
 std::vector<float> CenteredFactors(const std::vector<double>& factors) {
   double least = std::numeric_limits<double>::infinity();
   double most = 0;

@@ -13,6 +13,8 @@ namespace quant {
 
 // Values [I] of columns that are tied (InputView::ties) become their mean.
 void MeansOfTied(absl::Span<const int32_t> ties, std::vector<double>& values);
+// Or the largest of them, of values >= 0.
+void MaximaOfTied(absl::Span<const int32_t> ties, std::vector<double>& values);
 
 // `factors` [I] >= 0, multiplied so that the least and the greatest of them are
 // as far from 1. Columns of 0 (inputs that were always zero), and all of them

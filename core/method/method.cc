@@ -45,6 +45,20 @@ absl::StatusOr<const QuantMethod*> FindMethod(absl::string_view name) {
   return UnknownNameError("method", name, known);
 }
 
+absl::Status CheckTakesOption(absl::string_view method,
+                              absl::string_view option) {
+  std::string takers;
+  for (const MethodInfo& info : Methods()) {
+    const auto options = (*FindMethod(info.name))->Options();
+    if (std::count(options.begin(), options.end(), option) == 0) continue;
+    if (info.name == method) return absl::OkStatus();
+    absl::StrAppend(&takers, takers.empty() ? "" : ", ", "\"", info.name, "\"");
+  }
+  return InvalidSpec(absl::StrCat(option, ": is nothing that method \"", method,
+                                  "\" can do; leave it out, or use ", takers),
+                     absl::StrCat("calibrated.", option));
+}
+
 absl::Status CheckGroupedIntegers(absl::string_view method,
                                   absl::string_view does,
                                   const Scheme& scheme) {

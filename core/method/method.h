@@ -66,6 +66,8 @@ struct CalibratedOptions {
   bool static_groups = false;
   // What is added to the Hessian's diagonal, in parts of its mean.
   double damping = 0.01;
+  // How far the range of inputs moves to weights: 0 not at all, 1 all of it.
+  double smoothing = 0.5;
 
   bool operator==(const CalibratedOptions&) const = default;
 };
@@ -148,6 +150,9 @@ class QuantMethod {
   // Of methods with statistics: whether weights are quantized after their
   // columns were multiplied by factors, by which their inputs are divided.
   virtual bool ScalesInputs() const { return false; }
+  // Of methods with statistics: what it looks at of CalibratedOptions, and
+  // "true_sequential" where a block's weights may be quantized in turn.
+  virtual std::vector<absl::string_view> Options() const { return {}; }
   // INVALID_ARGUMENT UNSUPPORTED when the method can't do this.
   virtual absl::Status Check(const Scheme& scheme) const = 0;
 
@@ -206,6 +211,11 @@ struct MethodInfo {
 std::vector<MethodInfo> Methods();
 // INVALID_ARGUMENT UNKNOWN_NAME with the nearest name.
 absl::StatusOr<const QuantMethod*> FindMethod(absl::string_view name);
+
+// OK when the method looks at `option` (QuantMethod::Options); else
+// INVALID_ARGUMENT, with those that do.
+absl::Status CheckTakesOption(absl::string_view method,
+                              absl::string_view option);
 
 // OK for integers with one float scale per group or row. INVALID_ARGUMENT
 // UNSUPPORTED for others, with the nearest. `does`: "it fits scales of

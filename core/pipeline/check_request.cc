@@ -1,6 +1,8 @@
 #include "core/pipeline/check_request.h"
 
+#include <algorithm>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/artifact/format.h"
@@ -54,18 +56,37 @@ absl::Status CheckStaticInputs(const OutputRequest& output,
       "calibration");
 }
 
-// Methods that scale inputs see a block as a whole, and columns as they come.
-absl::Status CheckTakesOrder(const OutputRequest& output,
-                             const std::string& field) {
-  const char* option = output.calibrated.act_order       ? "act_order"
-                       : output.calibrated.static_groups ? "static_groups"
-                       : output.true_sequential          ? "true_sequential"
-                                                         : nullptr;
-  if (option == nullptr) return absl::OkStatus();
-  return InvalidSpec(
-      absl::StrCat(option, ": is nothing that method \"", output.method,
-                   "\" can do; leave it out, or use \"gptq\""),
-      absl::StrCat(field, "calibrated.", option));
+bool Takes(const QuantMethod& method, absl::string_view option) {
+  const auto options = method.Options();
+  return std::count(options.begin(), options.end(), option) > 0;
+}
+
+absl::Status CheckOptions(const OutputRequest& output,
+                          const QuantMethod& method, const std::string& field) {
+  const CalibratedOptions& options = output.calibrated;
+  const std::pair<bool, absl::string_view> flags[] = {
+      {options.act_order, "act_order"},
+      {options.static_groups, "static_groups"},
+      {output.true_sequential, "true_sequential"}};
+  for (const auto& [set, option] : flags) {
+    if (!set) continue;
+    const absl::Status status = CheckTakesOption(output.method, option);
+    if (!status.ok()) return Annotate(status, "", field);
+  }
+  if (Takes(method, "damping") &&
+      !(options.damping > 0 && options.damping <= kMaxDamping)) {
+    return InvalidSpec(
+        absl::StrCat("a damping of ", options.damping,
+                     "; more than 0 and at most ", kMaxDamping, " are allowed"),
+        field + "damping");
+  }
+  if (Takes(method, "smoothing") &&
+      !(options.smoothing > 0 && options.smoothing <= 1)) {
+    return InvalidSpec(absl::StrCat("a smoothing of ", options.smoothing,
+                                    "; more than 0 and at most 1 are allowed"),
+                       field + "smoothing");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckCalibration(const OutputRequest& output,
@@ -80,13 +101,7 @@ absl::Status CheckCalibration(const OutputRequest& output,
                      "nearest that needs none is \"rtn\""),
         "calibration");
   }
-  if (method.ScalesInputs()) return CheckTakesOrder(output, field);
-  const double damping = output.calibrated.damping;
-  if (damping > 0 && damping <= kMaxDamping) return absl::OkStatus();
-  return InvalidSpec(
-      absl::StrCat("a damping of ", damping, "; more than 0 and at most ",
-                   kMaxDamping, " are allowed"),
-      field + "damping");
+  return CheckOptions(output, method, field);
 }
 
 }  // namespace

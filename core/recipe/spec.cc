@@ -22,6 +22,7 @@ constexpr int64_t kDefaultShardBytes = 5'000'000'000;
 constexpr double kMaxBitsPerWeight = 64;
 // The paper's.
 constexpr double kDefaultDamping = 0.01;
+constexpr double kDefaultSmoothing = 0.5;
 
 absl::Status CheckOutputName(const std::string& name) {
   bool good = !name.empty() && name.size() <= kMaxOutputNameBytes &&
@@ -157,14 +158,20 @@ absl::Status FillCalibrated(v1::Recipe& recipe) {
     recipe.clear_calibrated();
     return absl::OkStatus();
   }
-  if ((*method)->ScalesInputs()) {
-    if (calibrated.damping() == 0) return absl::OkStatus();
-    return InvalidSpec(
-        absl::StrCat("damping: method \"", recipe.method(),
-                     "\" factors no Hessian; leave it out, or use \"gptq\""),
-        "calibrated.damping");
+  const auto* fields = calibrated.GetDescriptor();
+  for (int i = 0; i < fields->field_count(); ++i) {
+    const auto* field = fields->field(i);
+    if (!calibrated.GetReflection()->HasField(calibrated, field)) continue;
+    QUANT_RETURN_IF_ERROR(CheckTakesOption(recipe.method(), field->name()));
   }
-  if (calibrated.damping() == 0) calibrated.set_damping(kDefaultDamping);
+  for (absl::string_view option : (*method)->Options()) {
+    if (option == "damping" && calibrated.damping() == 0) {
+      calibrated.set_damping(kDefaultDamping);
+    }
+    if (option == "smoothing" && calibrated.smoothing() == 0) {
+      calibrated.set_smoothing(kDefaultSmoothing);
+    }
+  }
   if (!calibrated.static_groups() || calibrated.act_order()) {
     return absl::OkStatus();
   }
@@ -231,7 +238,8 @@ absl::Status SetScheme(const v1::Recipe& recipe, OutputRequest& request) {
   const v1::CalibratedOptions& calibrated = recipe.calibrated();
   request.calibrated = {.act_order = calibrated.act_order(),
                         .static_groups = calibrated.static_groups(),
-                        .damping = calibrated.damping()};
+                        .damping = calibrated.damping(),
+                        .smoothing = calibrated.smoothing()};
   request.true_sequential = calibrated.true_sequential();
   auto rules = ToRules(recipe);
   if (!rules.ok()) return InRecipe(rules.status());

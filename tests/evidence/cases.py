@@ -38,9 +38,12 @@ FLAGS = {"MXFP4": MXFP4_RULE, "MXFP4_MOE": MXFP4_RULE, "FP8": CALIBRATION,
          "W8A8_STATIC": CALIBRATION}
 TYPES = {"MXFP4_MOE": {"MXFP4"}}
 # Flags that a method needs besides its name.
-METHOD_FLAGS = {"gptq": CALIBRATION, "awq": CALIBRATION}
+METHOD_FLAGS = {"gptq": CALIBRATION, "awq": CALIBRATION,
+                "smoothquant": CALIBRATION}
 # Methods that write weights scaled by factors that others undo.
-SCALING = {"awq"}
+SCALING = {"awq", "smoothquant"}
+# Methods for activations that are rounded, and the schemes that do so.
+METHOD_SCHEMES = {"smoothquant": ("W8A8", "W8A8_STATIC")}
 METHOD_GROUP = "64"
 SAMPLE = ("W4A16", "FP8_E5M2", "NVFP4A16", "NF4", "Q4_K_M")
 FIRST = ("compressed-tensors", "safetensors")  # the defaults
@@ -102,7 +105,16 @@ def scheme_cases(scheme):
 
 
 def method_cases(method):
-    """Integers of few bits, beside rtn; floats, so that nothing else counts."""
+    """Integers of few bits, beside rtn; floats, so that nothing else counts. Or
+    the schemes that the method is for."""
+    for scheme in METHOD_SCHEMES.get(method, ()):
+        for name in ("rtn", method):
+            flags = ("--method", name) + tuple(
+                METHOD_FLAGS.get(name, FLAGS.get(scheme, ())))
+            yield Case(scheme, "compressed-tensors", f"{scheme}, {name}", flags,
+                       scaled=name in SCALING)
+    if method in METHOD_SCHEMES:
+        return
     for bits in (4, 3, 2):
         for symmetry in ("symmetric", "asymmetric"):
             for name in dict.fromkeys(("rtn", method)):

@@ -26,7 +26,7 @@ WINDOWS = 8
 ABOUT = {
     "scheme": "A scheme. Rows are formats that carry it, and searches.",
     "method": "A method, beside `rtn`: integers in groups of 64, values kept as"
-    " floats (format `dequantized`). Where weights are scaled on disk, their errors"
+    " floats (format `dequantized`), or the schemes that it is for. Where weights are scaled on disk, their errors"
     " are those without the factors of rows and columns that fit best.",
     "format": "A format. Rows are the schemes that it carries, from their own"
     " pages, which say more by role.",

@@ -195,6 +195,27 @@ def test_outliers_cost_int8_dearly(planted, tmp_path):
     assert found["klMean"] > 10 * weights["klMean"]
 
 
+@pytest.mark.parametrize("scheme", ["W8A8", "W8A8_STATIC"])
+def test_smoothquant_undoes_them(scheme, planted, tmp_path):
+    model, config, ids, text = planted
+    found = {}
+    for method in ("rtn", "smoothquant"):
+        static = scheme == "W8A8_STATIC" or method != "rtn"
+        run("quantize", model, "--scheme", scheme, "--method", method,
+            "--output", tmp_path / method, *(CALIBRATION if static else ()))
+        found[method] = evaluate(tmp_path / method, text, model)
+    plain = evaluate(model, text)["perplexity"]
+    loss = {method: abs(f["perplexity"] / plain - 1)
+            for method, f in found.items()}
+    kl = {method: f["klMean"] for method, f in found.items()}
+    print(scheme, loss, kl)
+    assert kl["smoothquant"] < 0.2 * kl["rtn"]
+    assert loss["smoothquant"] < loss["rtn"]
+    # As NumPy reads it, with the scales of inputs that were divided.
+    expected = by_numpy(tmp_path / "smoothquant", config, ids, "int")
+    assert abs(found["smoothquant"]["perplexity"] / expected - 1) < 2e-3
+
+
 def test_planting_keeps_the_function(planted):
     model, _, _, text = planted
     plain = evaluate(BUNDLED, text)["perplexity"]

@@ -242,6 +242,29 @@ TEST_F(ScaledTest, StoppedAfterEveryBlockItGivesTheSameBytes) {
   EXPECT_TRUE(ReadTree(dir_ / "work/outputs") == expected);
 }
 
+// Without a Hessian, and with static activations.
+TEST_F(ScaledTest, SmoothedJobsDoNotShowThreadsOrStops) {
+  OutputRequest request = AwqRequest("W8A8_STATIC");
+  request.method = "smoothquant";
+  const Tree expected = Run(request, "undisturbed", 1);
+  EXPECT_EQ(Metric("scaled_inputs"), 14);
+  EXPECT_EQ(Metric("calibration_fallbacks"), 0);
+  int stops = 0;
+  for (;; ++stops) {
+    ASSERT_LT(stops, 60);
+    std::stop_source stop;
+    ExecuteOptions options;
+    options.stop = stop.get_token();
+    options.journal = [&](int64_t) { stop.request_stop(); };
+    const auto result =
+        RunPipeline(model(), {.outputs = {request}}, dir_ / "work", 3, options);
+    if (result.ok()) break;
+    ASSERT_TRUE(absl::IsCancelled(result.status())) << result.status();
+  }
+  EXPECT_GE(stops, 3);  // after the survey, too
+  EXPECT_TRUE(ReadTree(dir_ / "work/outputs") == expected);
+}
+
 // Whatever the format, the norms are the same, and weights where scales are.
 TEST_F(ScaledTest, EveryFormatHoldsTheScaledWeights) {
   std::filesystem::remove_all(model());
@@ -369,6 +392,12 @@ TEST_F(ScaledTest, RefusesOptionsOfOtherMethods) {
               HasSubstr("act_order: is nothing that method \"awq\" can do"));
   EXPECT_THAT(refusal([](auto& r) { r.true_sequential = true; }),
               HasSubstr("true_sequential"));
+  EXPECT_THAT(refusal([](auto& r) {
+                r.scheme = *FindScheme("W8A8");
+                r.method = "smoothquant";
+                r.calibrated.smoothing = 1.5;
+              }),
+              HasSubstr("at most 1 are allowed"));
   EXPECT_THAT(refusal([](auto& r) { r.calibration = nullptr; }),
               HasSubstr("--calibration"));
   EXPECT_THAT(refusal([](auto& r) { r.scheme = *FindScheme("FP8A16"); }),
