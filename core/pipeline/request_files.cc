@@ -165,10 +165,16 @@ absl::Status LoadCalibration(const ModelReader& model, const TextSource& source,
     }
   }
   if (users.empty()) {
+    std::string methods;
+    for (const MethodInfo& info : Methods()) {
+      if ((*FindMethod(info.name))->Needs() == Statistics::kNone) continue;
+      absl::StrAppend(&methods, "\"", info.name, "\", ");
+    }
     return InvalidSpec(
         absl::StrCat("calibration ", source.path,
-                     ": no output uses it; methods \"gptq\" and \"awq\", "
-                     "scheme \"FP8\" and GGUF types without --imatrix do"),
+                     ": no output uses it; methods ", methods,
+                     "schemes \"FP8\" and \"W8A8_STATIC\", and GGUF types "
+                     "without --imatrix do"),
         "calibration");
   }
   QUANT_ASSIGN_OR_RETURN(DatasetFile text,

@@ -40,7 +40,7 @@ class Usage(Case):
             (["plan", MODEL, "--scheme", "W4A16", "--method", "gptq"],
              "--calibration"),
             (["plan", MODEL, "--scheme", "W4A16", "--calibration", TOKENS],
-             'method "gptq"'),
+             'methods "gptq", "awq", "smoothquant", schemes "FP8"'),
             (["plan", MODEL, "--scheme", "W4A16", "--method", "gptq",
               "--calibration", TOKENS, "--sequence-length", "257"],
              "takes 2 to 256"),
