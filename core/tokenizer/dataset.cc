@@ -209,12 +209,14 @@ absl::Status AddLines(absl::string_view text, Packer& packer) {
     text.remove_prefix(std::min(end + 1, text.size()));
     ++line_number;
     if (line.empty()) continue;
-    auto document = TextOfLine(line);
-    absl::Status status = document.status();
-    if (status.ok()) status = packer.AddText(*document);
-    if (!status.ok()) {
-      return Annotate(status, absl::StrCat("line ", line_number));
+    const std::string where = absl::StrCat("line ", line_number);
+    const auto document = TextOfLine(line);
+    if (!document.ok()) {  // the text's fault, not the model's
+      return InvalidSpec(
+          absl::StrCat(where, ": ", document.status().message()));
     }
+    const absl::Status added = packer.AddText(*document);
+    if (!added.ok()) return Annotate(added, where);
   }
   return absl::OkStatus();
 }

@@ -155,6 +155,9 @@ class Evaluated(Case):
         (self.dir / "t.txt").write_text("short")
         _, err = self.ctl(USAGE, *flags, "--evaluate", "t.txt")
         self.assertIn("evaluation: t.txt: ", err)
+        (self.dir / "t.jsonl").write_text('{"text": "fine"}\n{"text": \n')
+        _, err = self.ctl(USAGE, *flags, "--evaluate", "t.jsonl")
+        self.assertIn("evaluation: t.jsonl: line 2: ", err)
         other = self.dir / "other"
         shutil.copytree(MODEL, other)
         config = json.loads((other / "config.json").read_text())
