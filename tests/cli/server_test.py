@@ -73,15 +73,17 @@ class Jobs(ServerCase):
 
     def test_calibrated_it_gives_the_bytes_of_a_local_run(self):
         text = write_text(self.dir / "text.jsonl")
-        flags = ["--scheme", "W4A16", "--method", "gptq", "--calibration", text,
-                 "--sequence-length", "64", "--calibration-sequences", "24",
-                 "--bos", "none"]
-        self.ctl(OK, "submit", MODEL, *flags, "--wait", "--output", "out")
-        self.ctl(OK, "quantize", MODEL, *flags, "--output", "here")
-        for file in (self.dir / "here").iterdir():
-            self.assertEqual(file.read_bytes(),
-                             (self.dir / "out" / file.name).read_bytes(),
-                             file.name)
+        for scheme, method in (("W4A16", "gptq"), ("W4A16", "awq"),
+                               ("W8A8_STATIC", "smoothquant")):
+            flags = ["--scheme", scheme, "--method", method, "--calibration",
+                     text, "--sequence-length", "64",
+                     "--calibration-sequences", "24", "--bos", "none"]
+            out, here = self.dir / (method + "-out"), self.dir / method
+            self.ctl(OK, "submit", MODEL, *flags, "--wait", "--output", out)
+            self.ctl(OK, "quantize", MODEL, *flags, "--output", here)
+            for file in here.iterdir():
+                self.assertEqual(file.read_bytes(),
+                                 (out / file.name).read_bytes(), file)
         text.write_text('{"text": "short"}')
         _, err = self.ctl(USAGE, "submit", MODEL, *flags)
         self.assertIn("a sequence has 64", err)
