@@ -342,22 +342,6 @@ class Awq final : public QuantMethod {
            static_cast<int64_t>(sizeof(float));
   }
 
-  int ReducePasses(const Codec& codec,
-                   const MethodOptions& options) const override {
-    return RtnMethod().ReducePasses(codec, options);
-  }
-  TensorStats Reduce(int pass, const Codec& codec, const MethodOptions& options,
-                     const float* x, int64_t rows, int64_t cols,
-                     const TensorStats& before,
-                     MethodScratch& scratch) const override {
-    return RtnMethod().Reduce(pass, codec, options, x, rows, cols, before,
-                              scratch);
-  }
-  void Combine(int pass, const TensorStats& tile,
-               TensorStats& tensor) const override {
-    RtnMethod().Combine(pass, tile, tensor);
-  }
-
   ErrorSums Quantize(const Codec& codec, const MethodOptions& options,
                      const TensorStats& stats, const float* x, int64_t rows,
                      int64_t cols, CodeTile& out,

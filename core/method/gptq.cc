@@ -424,19 +424,6 @@ class Gptq final : public QuantMethod {
            cols * static_cast<int64_t>(sizeof(int64_t));
   }
 
-  int ReducePasses(const Codec& codec,
-                   const MethodOptions& options) const override {
-    return 0;
-  }
-  TensorStats Reduce(int pass, const Codec& codec, const MethodOptions& options,
-                     const float* x, int64_t rows, int64_t cols,
-                     const TensorStats& before,
-                     MethodScratch& scratch) const override {
-    return {};
-  }
-  void Combine(int pass, const TensorStats& tile,
-               TensorStats& tensor) const override {}
-
   ErrorSums Quantize(const Codec& codec, const MethodOptions& options,
                      const TensorStats& stats, const float* x, int64_t rows,
                      int64_t cols, CodeTile& out,

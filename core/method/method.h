@@ -174,18 +174,23 @@ class QuantMethod {
   virtual int64_t PreparationBytes(int64_t cols) const { return 0; }
   virtual int64_t ScratchBytes(int64_t rows, int64_t cols) const { return 0; }
 
-  // Passes over the whole tensor before Quantize: 0, 1 or 2.
+  // Passes over the whole tensor before Quantize: 0, 1 or 2. Methods with one
+  // scale per group or row need none of these three.
   virtual int ReducePasses(const Codec& codec,
-                           const MethodOptions& options) const = 0;
+                           const MethodOptions& options) const {
+    return 0;
+  }
   // One pass over one tile: x [R, I]. `before` is what earlier passes found.
   virtual TensorStats Reduce(int pass, const Codec& codec,
                              const MethodOptions& options, const float* x,
                              int64_t rows, int64_t cols,
                              const TensorStats& before,
-                             MethodScratch& scratch) const = 0;
+                             MethodScratch& scratch) const {
+    return {};
+  }
   // Adds the next tile's findings, in tile order.
   virtual void Combine(int pass, const TensorStats& tile,
-                       TensorStats& tensor) const = 0;
+                       TensorStats& tensor) const {}
 
   // x [R, I] finite -> codes and scales in `out`; returns the error.
   virtual ErrorSums Quantize(const Codec& codec, const MethodOptions& options,
