@@ -90,19 +90,10 @@ TEST_F(CalibratedTest, ThreadsDoNotShow) {
 TEST_F(CalibratedTest, StoppedAfterEveryBlockItGivesTheSameBytes) {
   const OutputRequest request = GptqRequest();
   const Tree expected = Run(request, "undisturbed");
-  int stops = 0;
-  for (;; ++stops) {
-    ASSERT_LT(stops, 40);
-    std::stop_source stop;
-    ExecuteOptions options;
-    options.stop = stop.get_token();
-    options.journal = [&](int64_t) { stop.request_stop(); };
-    const auto result =
-        RunPipeline(model(), {.outputs = {request}}, dir_ / "work", 2, options);
-    if (result.ok()) break;
-    ASSERT_TRUE(absl::IsCancelled(result.status())) << result.status();
-  }
-  EXPECT_GE(stops, 2);
+  const auto stops =
+      RunWithStops(model(), {.outputs = {request}}, dir_ / "work", 2, 40);
+  ASSERT_TRUE(stops.ok()) << stops.status();
+  EXPECT_GE(*stops, 2);
   EXPECT_TRUE(ReadTree(dir_ / "work/outputs") == expected);
 }
 

@@ -164,6 +164,22 @@ absl::StatusOr<ExecuteResult> RunPipeline(const std::string& model,
   return Execute(**reader, *plan, options);
 }
 
+absl::StatusOr<int> RunWithStops(const std::string& model,
+                                 const PlanRequest& request,
+                                 const std::string& work_dir, int threads,
+                                 int most) {
+  for (int stops = 0; stops < most; ++stops) {
+    std::stop_source stop;
+    ExecuteOptions options;
+    options.stop = stop.get_token();
+    options.journal = [&](int64_t) { stop.request_stop(); };
+    const auto result = RunPipeline(model, request, work_dir, threads, options);
+    if (result.ok()) return stops;
+    if (!absl::IsCancelled(result.status())) return result.status();
+  }
+  return absl::InternalError("it does not get on");
+}
+
 absl::StatusOr<Plan> PlanModel(const std::string& model,
                                const std::vector<OutputRequest>& outputs,
                                int threads) {

@@ -62,6 +62,14 @@ absl::StatusOr<ExecuteResult> RunPipeline(const std::string& model,
                                           int threads = 2,
                                           ExecuteOptions options = {});
 
+// The same again and again on one work directory, stopped at every new line of
+// the journal, until it ends by itself. Answers how often it was stopped; fewer
+// than `most` times, or it fails, as with any other error.
+absl::StatusOr<int> RunWithStops(const std::string& model,
+                                 const PlanRequest& request,
+                                 const std::string& work_dir, int threads,
+                                 int most);
+
 absl::StatusOr<Plan> PlanModel(const std::string& model,
                                const std::vector<OutputRequest>& outputs,
                                int threads = 2);

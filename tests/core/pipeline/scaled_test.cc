@@ -226,19 +226,10 @@ TEST_F(ScaledTest, StoppedAfterEveryBlockItGivesTheSameBytes) {
   WriteModel(model(), Qwen(), 1, Config("Qwen2"));
   const OutputRequest request = AwqRequest();
   const Tree expected = Run(request, "undisturbed");
-  int stops = 0;
-  for (;; ++stops) {
-    ASSERT_LT(stops, 60);
-    std::stop_source stop;
-    ExecuteOptions options;
-    options.stop = stop.get_token();
-    options.journal = [&](int64_t) { stop.request_stop(); };
-    const auto result =
-        RunPipeline(model(), {.outputs = {request}}, dir_ / "work", 2, options);
-    if (result.ok()) break;
-    ASSERT_TRUE(absl::IsCancelled(result.status())) << result.status();
-  }
-  EXPECT_GE(stops, 2);
+  const auto stops =
+      RunWithStops(model(), {.outputs = {request}}, dir_ / "work", 2, 60);
+  ASSERT_TRUE(stops.ok()) << stops.status();
+  EXPECT_GE(*stops, 2);
   EXPECT_TRUE(ReadTree(dir_ / "work/outputs") == expected);
 }
 
@@ -249,19 +240,10 @@ TEST_F(ScaledTest, SmoothedJobsDoNotShowThreadsOrStops) {
   const Tree expected = Run(request, "undisturbed", 1);
   EXPECT_EQ(Metric("scaled_inputs"), 14);
   EXPECT_EQ(Metric("calibration_fallbacks"), 0);
-  int stops = 0;
-  for (;; ++stops) {
-    ASSERT_LT(stops, 60);
-    std::stop_source stop;
-    ExecuteOptions options;
-    options.stop = stop.get_token();
-    options.journal = [&](int64_t) { stop.request_stop(); };
-    const auto result =
-        RunPipeline(model(), {.outputs = {request}}, dir_ / "work", 3, options);
-    if (result.ok()) break;
-    ASSERT_TRUE(absl::IsCancelled(result.status())) << result.status();
-  }
-  EXPECT_GE(stops, 3);  // after the survey, too
+  const auto stops =
+      RunWithStops(model(), {.outputs = {request}}, dir_ / "work", 3, 60);
+  ASSERT_TRUE(stops.ok()) << stops.status();
+  EXPECT_GE(*stops, 3);  // after the survey, too
   EXPECT_TRUE(ReadTree(dir_ / "work/outputs") == expected);
 }
 
