@@ -7,64 +7,21 @@
 // as I^3 / 3, corrections as O I^2.
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <random>
 #include <utility>
 #include <vector>
 
 #include "core/base/thread_pool.h"
 #include "core/calibrate/statistics.h"
 #include "core/codec/codec.h"
-#include "core/kernels/gemm.h"
 #include "core/method/method.h"
+#include "tests/bench/measure.h"
 
 namespace quant {
 namespace {
 
 constexpr int64_t kTokens = 2048, kTileRows = 128;
-constexpr int kRounds = 3;
-
-std::vector<float> Normal(int64_t n, float size) {
-  std::mt19937 random(1);
-  std::normal_distribution<float> normal(0, size);
-  std::vector<float> out(n);
-  for (float& x : out) x = normal(random);
-  return out;
-}
-
-// The least of some rounds, in seconds.
-template <class Body>
-double Least(const Body& body) {
-  double least = 1e9;
-  for (int i = 0; i < kRounds; ++i) {
-    const auto begin = std::chrono::steady_clock::now();
-    body();
-    const std::chrono::duration<double> took =
-        std::chrono::steady_clock::now() - begin;
-    least = std::min(least, took.count());
-  }
-  return least;
-}
-
-double PeakFlops(ThreadPool& pool) {
-  constexpr int64_t kSide = 4096;
-  const std::vector<float> x = Normal(kSide * kSide, 1);
-  std::vector<float> y(kSide * kSide);
-  const double seconds = Least([&] {
-    ParallelGemm(pool, {.m = kSide,
-                        .n = kSide,
-                        .k = kSide,
-                        .x = x.data(),
-                        .x_stride = kSide,
-                        .w = x.data(),
-                        .w_stride = kSide,
-                        .y = y.data(),
-                        .y_stride = kSide});
-  });
-  return 2.0 * kSide * kSide * kSide / seconds;
-}
 
 void Print(const char* what, double seconds, double flops, double peak) {
   std::printf("  %-12s %8.3f s  %7.1f GFLOP/s  %3.0f %% of products\n", what,
