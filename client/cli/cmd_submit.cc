@@ -91,7 +91,7 @@ class Submit : public Command {
   }
 
  private:
-  absl::StatusOr<v1::CreateJobRequest> MakeRequest() const {
+  absl::StatusOr<v1::CreateJobRequest> MakeRequest() {
     v1::CreateJobRequest request;
     QUANT_ASSIGN_OR_RETURN(*request.mutable_spec(), recipe_.Build());
     QUANT_RETURN_IF_ERROR(AddSchedule(*request.mutable_spec()));

@@ -5,6 +5,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "client/cli/source.h"
 #include "core/base/bytes.h"
 #include "core/base/error.h"
 #include "core/base/file.h"
@@ -26,6 +27,13 @@ void AddChoice(CLI::App& app, const std::string& flag,
          flag, [&value](const Enum& chosen) { value = chosen; }, help)
       ->transform(CLI::CheckedTransformer(choices, CLI::ignore_case)
                       .description("CHOICE"));
+}
+
+// Of a text that a recipe file names, where no flag gave them.
+void TakeLengths(const v1::RecipeFile::Text& text, int64_t& sequences,
+                 int64_t& length) {
+  if (sequences == 0) sequences = text.sequences();
+  if (length == 0) length = text.sequence_length();
 }
 
 }  // namespace
@@ -161,7 +169,7 @@ void RecipeFlags::AddEvaluationFlags(CLI::App& app) {
       ->check(CLI::PositiveNumber);
 }
 
-absl::StatusOr<v1::JobSpec> RecipeFlags::Build() const {
+absl::StatusOr<v1::JobSpec> RecipeFlags::Build() {
   QUANT_ASSIGN_OR_RETURN(v1::JobSpec spec, FromFile());
   QUANT_RETURN_IF_ERROR(ApplySchemes(spec));
   for (v1::Output& output : *spec.mutable_outputs()) {
@@ -170,7 +178,7 @@ absl::StatusOr<v1::JobSpec> RecipeFlags::Build() const {
   for (const std::string& text : gates_) {
     QUANT_ASSIGN_OR_RETURN(*spec.add_gates(), ParseGate(text));
   }
-  spec.set_report(report_);
+  if (report_) spec.set_report(true);
   if (on_gate_failure_) spec.set_on_gate_failure(*on_gate_failure_);
   QUANT_RETURN_IF_ERROR(SetTexts(spec));
   return spec;
@@ -191,7 +199,7 @@ absl::Status RecipeFlags::SetTexts(v1::JobSpec& spec) const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<v1::JobSpec> RecipeFlags::FromFile() const {
+absl::StatusOr<v1::JobSpec> RecipeFlags::FromFile() {
   v1::JobSpec spec;
   if (recipe_file_.empty()) return spec;
   QUANT_ASSIGN_OR_RETURN(const std::string text,
@@ -200,13 +208,43 @@ absl::StatusOr<v1::JobSpec> RecipeFlags::FromFile() const {
   if (!file.ok()) return Annotate(file.status(), recipe_file_);
   if (file->outputs_size() > 0) {
     *spec.mutable_outputs() = file->outputs();
-  } else {
+  } else if (file->has_recipe()) {
     *spec.add_outputs()->mutable_recipe() = file->recipe();
   }
-  for (const std::string& text : file->gates()) {
-    QUANT_ASSIGN_OR_RETURN(*spec.add_gates(), ParseGate(text));
+  for (const std::string& gate : file->gates()) {
+    QUANT_ASSIGN_OR_RETURN(*spec.add_gates(), ParseGate(gate));
   }
+  const absl::Status taken = TakeSettings(*file, spec);
+  if (!taken.ok()) return Annotate(taken, recipe_file_);
   return spec;
+}
+
+// What the recipe file says of the job as a whole, where no flag does.
+absl::Status RecipeFlags::TakeSettings(const v1::RecipeFile& file,
+                                       v1::JobSpec& spec) {
+  const auto take = [&](const std::string& path, std::string& into) {
+    if (path.empty() || !into.empty()) return false;
+    const bool as_it_is = path[0] == '/' || IsServerPath(path);
+    into = as_it_is ? path : JoinPath(ParentPath(recipe_file_), path);
+    return true;
+  };
+  take(file.imatrix(), files_.imatrix);
+  if (take(file.calibration().path(), files_.calibration)) {
+    TakeLengths(file.calibration(), calibration_sequences_, sequence_length_);
+  }
+  if (take(file.evaluation().path(), files_.evaluation)) {
+    TakeLengths(file.evaluation(), evaluation_sequences_, evaluation_length_);
+  }
+  spec.set_report(file.report());
+  if (file.on_gate_failure() == "escalate") {
+    spec.set_on_gate_failure(v1::JobSpec::ESCALATE);
+  } else if (!file.on_gate_failure().empty() &&
+             file.on_gate_failure() != "fail") {
+    return InvalidSpec(absl::StrCat("on_gate_failure: \"",
+                                    file.on_gate_failure(),
+                                    "\"; allowed are fail and escalate"));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status RecipeFlags::ApplySchemes(v1::JobSpec& spec) const {

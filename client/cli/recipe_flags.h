@@ -27,13 +27,14 @@ class RecipeFlags {
   // The outputs and gates that file and flags ask for, without a source. Flags
   // override every recipe of --recipe; several --scheme make several outputs
   // of a recipe. Names are not checked here, only shapes.
-  absl::StatusOr<v1::JobSpec> Build() const;
-  // Files beside the model, which are not part of a recipe: empty when not
-  // given.
+  absl::StatusOr<v1::JobSpec> Build();
+  // Files beside the model, of flags or of what Build found in --recipe: empty
+  // when not given.
   const RecipeFiles& files() const { return files_; }
 
  private:
-  absl::StatusOr<v1::JobSpec> FromFile() const;
+  absl::StatusOr<v1::JobSpec> FromFile();
+  absl::Status TakeSettings(const v1::RecipeFile& file, v1::JobSpec& spec);
   absl::Status ApplySchemes(v1::JobSpec& spec) const;
   absl::Status Override(v1::Recipe& recipe) const;
   absl::Status SetTarget(v1::Recipe& recipe) const;

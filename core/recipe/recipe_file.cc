@@ -158,10 +158,15 @@ absl::StatusOr<YAML::Node> LoadYaml(absl::string_view text) {
   }
 }
 
+// Not a bare recipe: no key is in both.
 bool IsRecipeFile(const YAML::Node& root) {
+  const Descriptor& type = *v1::RecipeFile::descriptor();
   for (const auto& item : root) {
     const std::string key = item.first.Scalar();
-    if (key == "recipe" || key == "outputs" || key == "gates") return true;
+    if (type.FindFieldByName(key) != nullptr ||
+        type.FindFieldByCamelcaseName(key) != nullptr) {
+      return true;
+    }
   }
   return false;
 }

@@ -191,6 +191,29 @@ class Evaluated(Case):
                  "--output", "q")
         self.assertTrue((self.dir / "q/report.html").exists())
 
+    def test_a_recipe_file_says_all_that_flags_say(self):
+        recipes = self.dir / "recipes"
+        recipes.mkdir()
+        shutil.copy(TOKENS, recipes / "eval.npy")
+        (recipes / "r.yaml").write_text(
+            "recipe: {scheme: W2A16}\n"
+            "evaluation: {path: eval.npy, sequences: 8, sequence_length: 64}\n"
+            "gates: [perplexity_ratio<=1.05]\non_gate_failure: escalate\n")
+        out, _ = self.ctl(OK, "quantize", MODEL, "--recipe", "recipes/r.yaml",
+                          "--output", "o", "-o", "json")
+        self.assertTrue(json.loads(out)["escalation"])
+        manifest = json.loads((self.dir / "o/manifest.json").read_text())
+        data = manifest["sources"][-1]["dataset"]
+        self.assertEqual((data["sequences"], data["sequence_length"]), (8, 64))
+        self.assertTrue((self.dir / "o/report.html").exists())
+        # A flag goes before the file.
+        self.ctl(GATE, "quantize", MODEL, "--recipe", "recipes/r.yaml",
+                 "--on-gate-failure", "fail", "--output", "p")
+        (recipes / "r.yaml").write_text("recipe: {scheme: W2A16}\n"
+                                        "on_gate_failure: retry\n")
+        _, err = self.ctl(USAGE, "plan", MODEL, "--recipe", "recipes/r.yaml")
+        self.assertIn('"retry"; allowed are fail and escalate', err)
+
     def test_escalates_until_it_passes(self):
         flags = ["quantize", MODEL, "--scheme", "W2A16", *self.FLAGS, "--gate",
                  "perplexity_ratio<=1.05", "-o", "json"]

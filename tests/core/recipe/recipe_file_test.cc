@@ -76,6 +76,26 @@ gates: ["size_bytes <= 5GB", min_sqnr_db>=18]
               HasSubstr("not both"));
 }
 
+TEST(RecipeFile, SettingsOfTheJob) {
+  const auto file = ParseRecipeFile(R"(
+recipe: {scheme: W4A16, method: gptq}
+calibration: {path: texts/calib.npy, sequences: 32, sequence_length: 256}
+evaluation: {path: server:eval.npy}
+imatrix: some.imatrix
+gates: [perplexity_ratio<=1.03]
+on_gate_failure: escalate
+report: true
+)");
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(file->calibration().path(), "texts/calib.npy");
+  EXPECT_EQ(file->calibration().sequences(), 32);
+  EXPECT_EQ(file->evaluation().path(), "server:eval.npy");
+  EXPECT_EQ(file->imatrix(), "some.imatrix");
+  EXPECT_EQ(file->on_gate_failure(), "escalate");
+  EXPECT_TRUE(file->report());
+  EXPECT_THAT(ErrorOf("evaluation: {file: x}"), HasSubstr("line 1"));
+}
+
 TEST(RecipeFile, UnknownKeysAreNamedWithLineAndNearest) {
   const std::string error = ErrorOf("scheme: W4A16\n\ngroup_sise: 64\n");
   EXPECT_THAT(error, HasSubstr("line 3"));
