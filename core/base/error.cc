@@ -5,7 +5,6 @@
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
-#include "core/base/refusals.h"
 
 namespace quant {
 namespace {
@@ -58,11 +57,11 @@ constexpr Row kReasons[] = {
     {Reason::kStreamRecycled, "STREAM_RECYCLED"},
     {Reason::kOffsetInvalid, "OFFSET_INVALID"},
     {Reason::kUnimplemented, "UNIMPLEMENTED"},
-    {kUnauthenticated, "UNAUTHENTICATED"},
-    {kPermissionDenied, "PERMISSION_DENIED"},
-    {kQuotaExceeded, "QUOTA_EXCEEDED"},
-    {kRateLimited, "RATE_LIMITED"},
-    {kJobTimeout, "JOB_TIMEOUT"},
+    {Reason::kUnauthenticated, "UNAUTHENTICATED"},
+    {Reason::kPermissionDenied, "PERMISSION_DENIED"},
+    {Reason::kQuotaExceeded, "QUOTA_EXCEEDED"},
+    {Reason::kRateLimited, "RATE_LIMITED"},
+    {Reason::kJobTimeout, "JOB_TIMEOUT"},
 };
 
 Reason ReasonOfCode(absl::StatusCode code) {

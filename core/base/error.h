@@ -55,6 +55,12 @@ enum class Reason {
   kStreamRecycled,
   kOffsetInvalid,
   kUnimplemented,
+  // About who asks, not about what is asked.
+  kUnauthenticated,   // no credentials, or unknown ones
+  kPermissionDenied,  // known, but its role does not include this
+  kQuotaExceeded,     // a limit on what a caller may have at a time
+  kRateLimited,       // a limit on what a caller may do per second
+  kJobTimeout,        // a job ran for longer than it may
 };
 
 // "INVALID_SPEC", ...

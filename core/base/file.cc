@@ -43,6 +43,13 @@ absl::StatusOr<File> File::OpenWrite(const std::string& path) {
   return Open(path, O_RDWR | O_CREAT);
 }
 
+absl::StatusOr<File> File::CreateNew(const std::string& path) {
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
+    return ErrnoError(errno, path);
+  }
+  return Open(path, O_RDWR | O_CREAT | O_EXCL);
+}
+
 absl::StatusOr<File> File::OpenAppend(const std::string& path) {
   return Open(path, O_RDWR | O_CREAT | O_APPEND);
 }
@@ -270,7 +277,7 @@ absl::Status WriteFileAtomically(const std::string& path,
   const std::string temporary =
       absl::StrCat(path, ".tmp.", ::getpid(), ".", counter.fetch_add(1));
   absl::Status status = [&]() -> absl::Status {
-    QUANT_ASSIGN_OR_RETURN(File file, File::OpenWrite(temporary));
+    QUANT_ASSIGN_OR_RETURN(File file, File::CreateNew(temporary));
     QUANT_RETURN_IF_ERROR(file.WriteAt(
         0, absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(bytes.data()),
                                bytes.size())));

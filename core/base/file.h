@@ -28,6 +28,9 @@ class File {
   static absl::StatusOr<File> OpenRead(const std::string& path);
   // Opens for reading and writing, creating the file when it is not there.
   static absl::StatusOr<File> OpenWrite(const std::string& path);
+  // A file of our own making, in the place of what was there: never the file
+  // that a link there points at.
+  static absl::StatusOr<File> CreateNew(const std::string& path);
   // Opens for appending, creating the file when it is not there.
   static absl::StatusOr<File> OpenAppend(const std::string& path);
 

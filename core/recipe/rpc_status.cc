@@ -1,7 +1,7 @@
 #include "core/recipe/rpc_status.h"
 
 #include "core/base/error.h"
-#include "core/base/refusals.h"
+#include "core/base/quota_subject.h"
 #include "google/rpc/error_details.pb.h"
 
 namespace quant {
@@ -20,13 +20,13 @@ int RetrySeconds(const absl::Status& status, absl::string_view field) {
   const Reason reason = GetReason(status);
   if (code == absl::StatusCode::kUnavailable) return kRetrySeconds;
   if (reason == Reason::kQueueFull) return kRetrySeconds;
-  if (reason == kRateLimited) return kRateRetrySeconds;
-  const bool ends = reason == kQuotaExceeded && !IsTenantSubject(field);
+  if (reason == Reason::kRateLimited) return kRateRetrySeconds;
+  const bool ends = reason == Reason::kQuotaExceeded && !IsTenantSubject(field);
   return ends ? kQuotaRetrySeconds : 0;
 }
 
 bool IsQuota(Reason reason) {
-  return reason == kQuotaExceeded || reason == kRateLimited;
+  return reason == Reason::kQuotaExceeded || reason == Reason::kRateLimited;
 }
 
 }  // namespace

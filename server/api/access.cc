@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "core/base/refusals.h"
+#include "core/base/error.h"
 #include "core/base/status_macros.h"
 
 namespace quant {
@@ -43,8 +43,8 @@ constexpr MethodAccess kMethods[] = {
 };
 
 absl::Status Denied(absl::string_view message) {
-  return MakeError(absl::StatusCode::kPermissionDenied, kPermissionDenied,
-                   message);
+  return MakeError(absl::StatusCode::kPermissionDenied,
+                   Reason::kPermissionDenied, message);
 }
 
 std::string Text(grpc::string_ref text) {

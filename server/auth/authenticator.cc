@@ -6,15 +6,15 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/strip.h"
+#include "core/base/error.h"
 #include "core/base/file.h"
-#include "core/base/refusals.h"
 #include "core/base/status_macros.h"
 
 namespace quant {
 namespace {
 
 absl::Status Refused(absl::string_view message) {
-  return MakeError(absl::StatusCode::kUnauthenticated, kUnauthenticated,
+  return MakeError(absl::StatusCode::kUnauthenticated, Reason::kUnauthenticated,
                    message);
 }
 

@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/bytes.h"
 #include "core/base/checked_math.h"
-#include "core/base/refusals.h"
+#include "core/base/quota_subject.h"
 
 namespace quant {
 namespace {
@@ -50,7 +50,7 @@ absl::Status Limiter::TakeCall(const Principal& caller) {
     return absl::OkStatus();
   }
   return Exhausted(
-      kRateLimited,
+      Reason::kRateLimited,
       absl::StrCat(Named(caller), " may make ", limits_.calls_per_second,
                    " calls per second; try again later"),
       PrincipalSubject(caller.name));
@@ -63,7 +63,7 @@ absl::Status Limiter::TakeStream(const Principal& caller) {
     ++account.streams;
     return absl::OkStatus();
   }
-  return Exhausted(kQuotaExceeded,
+  return Exhausted(Reason::kQuotaExceeded,
                    absl::StrCat(Named(caller), " has ", account.streams,
                                 " open streams, which is all that is allowed"),
                    PrincipalSubject(caller.name));
@@ -80,7 +80,7 @@ absl::Status Limiter::CheckBytes(const Principal& caller, int64_t stored,
   const int64_t wanted = CheckedAdd(stored, more).value_or(INT64_MAX);
   if (limit == 0 || more <= 0 || wanted <= limit) return absl::OkStatus();
   return Exhausted(
-      kQuotaExceeded,
+      Reason::kQuotaExceeded,
       absl::StrCat(caller.tenant.empty() ? "" : "tenant ",
                    caller.tenant.empty() ? Named(caller) : caller.tenant,
                    " stores ", FormatBytes(stored), " of the ",

@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/error.h"
-#include "core/base/refusals.h"
+#include "core/base/quota_subject.h"
 #include "core/base/status_macros.h"
 
 namespace quant {
@@ -192,7 +192,7 @@ absl::Status JobCommands::CheckOpenJobs(const JobOwner& owner,
   if (open < most) return absl::OkStatus();
   const std::string& name = owner.principal;
   return MakeError(
-      absl::StatusCode::kResourceExhausted, kQuotaExceeded,
+      absl::StatusCode::kResourceExhausted, Reason::kQuotaExceeded,
       absl::StrCat(name.empty() ? "whoever connects" : name, " has ", open,
                    " jobs that have not ended; at most ", most, " are allowed"),
       PrincipalSubject(name));

@@ -9,7 +9,6 @@
 #include "core/base/clock.h"
 #include "core/base/error.h"
 #include "core/base/file.h"
-#include "core/base/refusals.h"
 #include "core/base/status_macros.h"
 #include "core/recipe/rpc_status.h"
 #include "core/recipe/schedule.h"
@@ -36,7 +35,7 @@ constexpr int64_t kMaxResultBytes = 64 << 20;
 
 absl::Status TimeoutError(const v1::JobSpec& spec) {
   return MakeError(
-      absl::StatusCode::kDeadlineExceeded, kJobTimeout,
+      absl::StatusCode::kDeadlineExceeded, Reason::kJobTimeout,
       absl::StrCat("the attempt took longer than the job's timeout of ",
                    static_cast<double>(ToMicros(spec.timeout())) * 1e-6,
                    " s; a retry goes on with the work that is done"));
@@ -345,7 +344,7 @@ void WorkerPool::Finish(const JobRecord& job, FinishRequest request,
 void WorkerPool::CleanUp(const JobRecord& after, Outcome outcome) {
   // What a later RetryJob could use is kept; the sweeper knows it by its job.
   if (outcome == Outcome::kRetryableFailure || outcome == Outcome::kCrashed ||
-      after.state_reason == ReasonName(kJobTimeout)) {
+      after.state_reason == ReasonName(Reason::kJobTimeout)) {
     return;
   }
   const absl::Status status = artifacts_.RemoveWorkDirectory(after.id);

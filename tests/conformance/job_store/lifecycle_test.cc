@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
-#include "core/base/refusals.h"
+#include "core/base/error.h"
 #include "tests/conformance/job_store/harness.h"
 
 namespace quant::testing {
@@ -258,7 +258,8 @@ TEST_P(Lifecycle, OpenJobsAreLimited) {
   request.request_id.clear();
   ASSERT_TRUE(queue_.Enqueue(request).ok());
   const auto refused = queue_.Enqueue(request);
-  EXPECT_REASON(refused, StatusCode::kResourceExhausted, kQuotaExceeded);
+  EXPECT_REASON(refused, StatusCode::kResourceExhausted,
+                Reason::kQuotaExceeded);
   EXPECT_EQ(GetField(refused.status()), "principal:p");
   // A repeat makes nothing new.
   request.request_id = "first";
@@ -271,7 +272,7 @@ TEST_P(Lifecycle, OpenJobsAreLimited) {
   // Running counts, ended does not.
   const JobRecord running = *queue_.Claim();
   EXPECT_REASON(queue_.Enqueue(request), StatusCode::kResourceExhausted,
-                kQuotaExceeded);
+                Reason::kQuotaExceeded);
   ASSERT_TRUE(queue_.End(running, Outcome::kSucceeded).ok());
   EXPECT_TRUE(queue_.Enqueue(request).ok());
   EXPECT_FALSE(queue_.Enqueue(request).ok());

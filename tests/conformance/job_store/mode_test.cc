@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "core/base/refusals.h"
+#include "core/base/error.h"
 #include "tests/conformance/job_store/harness.h"
 
 namespace quant::testing {
@@ -132,7 +132,7 @@ TEST_P(Modes, ARetryCountsAsAnOpenJobOfWhoMadeIt) {
   ASSERT_TRUE(queue_.End(failed, Outcome::kPermanentFailure).ok());
   const JobRecord open = *queue_.Enqueue({.spec = "s", .owner = owner});
   EXPECT_REASON(queue_.Retry(failed.id, "", 1), StatusCode::kResourceExhausted,
-                kQuotaExceeded);
+                Reason::kQuotaExceeded);
   EXPECT_TRUE(queue_.Retry(open.id, "", 1).ok()) << "it is open already";
   EXPECT_TRUE(queue_.Retry(failed.id, "", 2).ok());
 }
@@ -164,7 +164,7 @@ TEST_P(Modes, ACheckStoresNothing) {
   request.request_id = "another";
   request.refusal = absl::OkStatus();
   EXPECT_REASON(queue_.Enqueue(request), StatusCode::kResourceExhausted,
-                kQuotaExceeded);
+                Reason::kQuotaExceeded);
 }
 
 }  // namespace

@@ -123,6 +123,17 @@ TEST(WriteFileAtomicallyTest, ReplacesWholeAndLeavesNoTraces) {
   EXPECT_EQ(ListDirectory(dir.path())->size(), 1u);
 }
 
+TEST(FileTest, CreateNewNeverFollowsALink) {
+  TempDir dir;
+  ASSERT_TRUE(WriteFileAtomically(dir.File("victim"), "kept", false).ok());
+  ASSERT_EQ(::symlink(dir.File("victim").c_str(), dir.File("new").c_str()), 0);
+  const auto file = File::CreateNew(dir.File("new"));
+  ASSERT_TRUE(file.ok()) << file.status();
+  ASSERT_TRUE(file->Append("ours").ok());
+  EXPECT_EQ(*ReadFile(dir.File("victim"), 10), "kept");
+  EXPECT_EQ(*ReadFile(dir.File("new"), 10), "ours");
+}
+
 TEST(WriteFileAtomicallyTest, ReadersSeeOneVersionOrTheOther) {
   TempDir dir;
   const std::string path = dir.Write("x", std::string(100'000, 'a'));

@@ -10,8 +10,8 @@
 #include <mutex>
 
 #include "core/base/digest.h"
+#include "core/base/error.h"
 #include "core/base/file.h"
-#include "core/base/refusals.h"
 
 namespace quant {
 namespace {
@@ -52,7 +52,7 @@ class AuthenticatorTest : public testing::Test {
     const auto found = authenticator_->Authenticate(credentials);
     if (found.ok()) return (*found)->name;
     EXPECT_EQ(found.status().code(), absl::StatusCode::kUnauthenticated);
-    EXPECT_EQ(GetReason(found.status()), kUnauthenticated);
+    EXPECT_EQ(GetReason(found.status()), Reason::kUnauthenticated);
     EXPECT_THAT(std::string(found.status().message()),
                 testing::Not(testing::HasSubstr("guess")));
     return "";

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/base/refusals.h"
+#include "core/base/error.h"
 
 namespace quant {
 namespace {
@@ -31,7 +31,7 @@ TEST(LimiterTest, ABucketOfCallsForEach) {
   Limiter limiter({.calls_per_second = 10}, clock);
   const Principal ci = Named("ci"), other = Named("other");
   for (int i = 0; i < 20; ++i) EXPECT_TRUE(limiter.TakeCall(ci).ok()) << i;
-  ExpectExhausted(limiter.TakeCall(ci), kRateLimited, "principal:ci");
+  ExpectExhausted(limiter.TakeCall(ci), Reason::kRateLimited, "principal:ci");
   EXPECT_TRUE(limiter.TakeCall(other).ok()) << "nobody pays for another";
   clock.now += 99'000;
   EXPECT_FALSE(limiter.TakeCall(ci).ok());
@@ -54,7 +54,8 @@ TEST(LimiterTest, StreamsAreGivenBack) {
   const Principal ci = Named("ci");
   EXPECT_TRUE(limiter.TakeStream(ci).ok());
   EXPECT_TRUE(limiter.TakeStream(ci).ok());
-  ExpectExhausted(limiter.TakeStream(ci), kQuotaExceeded, "principal:ci");
+  ExpectExhausted(limiter.TakeStream(ci), Reason::kQuotaExceeded,
+                  "principal:ci");
   EXPECT_TRUE(limiter.TakeStream(Named("other")).ok());
   limiter.GiveBackStream(ci);
   EXPECT_TRUE(limiter.TakeStream(ci).ok());
@@ -65,9 +66,10 @@ TEST(LimiterTest, BytesOfATenant) {
   const Limiter limiter({.stored_bytes = 1000}, clock);
   const Principal ci = Named("ci");
   EXPECT_TRUE(limiter.CheckBytes(ci, 600, 400).ok());
-  ExpectExhausted(limiter.CheckBytes(ci, 600, 401), kQuotaExceeded, "tenant:t");
-  ExpectExhausted(limiter.CheckBytes(ci, INT64_MAX, INT64_MAX), kQuotaExceeded,
+  ExpectExhausted(limiter.CheckBytes(ci, 600, 401), Reason::kQuotaExceeded,
                   "tenant:t");
+  ExpectExhausted(limiter.CheckBytes(ci, INT64_MAX, INT64_MAX),
+                  Reason::kQuotaExceeded, "tenant:t");
   EXPECT_TRUE(limiter.CheckBytes(ci, 2000, 0).ok()) << "nothing new";
 }
 

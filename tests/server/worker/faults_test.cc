@@ -4,7 +4,7 @@
 #include <chrono>
 #include <future>
 
-#include "core/base/refusals.h"
+#include "core/base/error.h"
 #include "tests/server/worker/worker_test_base.h"
 
 namespace quant {
@@ -91,7 +91,7 @@ TEST_F(FaultsTest, AnAttemptThatTakesTooLongFailsTheJob) {
   const JobRecord job = WaitForEnd(id);
   EXPECT_EQ(job.state, JobState::kFailed);
   EXPECT_EQ(job.state_reason, "JOB_TIMEOUT");
-  EXPECT_EQ(ErrorOf(job), kJobTimeout);
+  EXPECT_EQ(ErrorOf(job), Reason::kJobTimeout);
   EXPECT_EQ(job.attempt, 1);
   EXPECT_TRUE(Eventually([] { return Children().empty(); }));
   EXPECT_TRUE(Published(id).empty());

@@ -1,4 +1,4 @@
-#include "core/base/refusals.h"
+#include "core/base/quota_subject.h"
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
