@@ -45,7 +45,7 @@ soak: build ## Kill loops, full disks and big models: long runs of the fault tes
 
 bench: build ## Measure, as ratios to this machine's own limits
 	@tests/bench/run.py $(BUILD)
-	@scripts/deps.sh python3-torch
+	@scripts/deps.sh python3-torch libopenblas0-pthread
 	@tests/bench/gptq.py $(BUILD)
 
 install: build ## Install binaries and the client library under PREFIX (/usr/local)

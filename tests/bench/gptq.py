@@ -3,10 +3,11 @@
 
     tests/bench/gptq.py BUILD_DIR [--python PYTHON] [--shapes 4096x4096,...]
 
-PYTHON has torch (Debian: python3-torch). The peer is gptq_torch.py, on the best
-kernels that its OpenBLAS has for this machine; both take two threads. Prints
-what bench_forward and bench_gptq find as fractions of what products of matrices
-reach, and how many times as fast the Hessian and the solve are. Asserts nothing.
+PYTHON has torch on OpenBLAS (Debian: python3-torch, libopenblas0-pthread). The
+peer is gptq_torch.py, on whichever kernels of OpenBLAS multiply fastest here;
+both take two threads. Prints what bench_forward and bench_gptq find as fractions
+of what products of matrices reach, and how many times as fast the Hessian and
+the solve are. Asserts nothing.
 """
 
 import argparse
@@ -22,13 +23,36 @@ THREADS = "2"
 AIMS = {"4096x4096": 6, "4096x11008": 3}
 
 
-def best_kernels():
-    """OpenBLAS 0.3.21 takes processors that it does not know for old ones."""
-    with open("/proc/cpuinfo", encoding="ascii") as file:
-        flags = file.read()
-    if "avx512vl" in flags:
-        return "SkylakeX"
-    return "Haswell" if "avx2" in flags else "Nehalem"
+PRODUCT = """
+import time, torch
+torch.set_num_threads(%s)
+x, least = torch.randn(2048, 2048), 1e9
+for _ in range(4):
+    begin = time.monotonic()
+    x.t() @ x
+    least = min(least, time.monotonic() - begin)
+print(2 * 2048 ** 3 / least / 1e9)
+""" % THREADS
+
+
+def environment(kernels):
+    return {**os.environ, "OPENBLAS_CORETYPE": kernels}
+
+
+def best_kernels(python):
+    """Their name and GFLOP/s. OpenBLAS takes processors that it does not know
+    for old ones; without OpenBLAS torch is no peer."""
+    speeds = {}
+    for kernels in ("Haswell", "Zen", "SkylakeX"):
+        # Where the processor lacks them, it dies.
+        done = subprocess.run([python, "-c", PRODUCT], capture_output=True,
+                              text=True, env=environment(kernels))
+        if done.returncode == 0:
+            speeds[kernels] = float(done.stdout)
+    if not speeds:
+        raise SystemExit(f"{python}: no torch; install python3-torch")
+    best = max(speeds, key=speeds.get)
+    return best, speeds[best]
 
 
 def ours(build, rows, columns):
@@ -41,20 +65,19 @@ def ours(build, rows, columns):
     return {"hessian": float(hessian[1]), "solve": float(solves[0])}
 
 
-def theirs(python, rows, columns):
-    kernels = best_kernels()
-    environment = {**os.environ, "OPENBLAS_CORETYPE": kernels}
+def theirs(python, kernels, rows, columns):
     out = subprocess.run(
         [python, os.path.join(HERE, "gptq_torch.py"), rows, columns,
          "--threads", THREADS], check=True, capture_output=True, text=True,
-        env=environment).stdout
+        env=environment(kernels)).stdout
     seconds = dict(line.split() for line in out.splitlines())
     return {name: float(value) for name, value in seconds.items()}
 
 
-def compare(build, python, shape):
+def compare(build, python, kernels, shape):
     rows, columns = shape.split("x")
-    mine, peer = ours(build, rows, columns), theirs(python, rows, columns)
+    mine = ours(build, rows, columns)
+    peer = theirs(python, kernels, rows, columns)
     for name in ("hessian", "solve"):
         aim = f" (aim {AIMS[shape]})" if name == "solve" and shape in AIMS else ""
         print("  %s: torch %.3f s, quantd %.3f s: %.1f x as fast%s"
@@ -68,12 +91,14 @@ def main():
     parser.add_argument("--shapes", default=",".join(AIMS))
     options = parser.parse_args()
     build = os.path.abspath(options.build)
-    print("load average %.2f %.2f %.2f, %d cores, %s; torch on %s kernels"
-          % (*os.getloadavg(), os.cpu_count(), processor(), best_kernels()))
+    kernels, speed = best_kernels(options.python)
+    print("load average %.2f %.2f %.2f, %d cores, %s; torch on %s kernels, %.0f "
+          "GFLOP/s" % (*os.getloadavg(), os.cpu_count(), processor(), kernels,
+                       speed))
     subprocess.run([os.path.join(build, "tests", "bench", "bench_forward"),
                     THREADS], check=True)
     for shape in options.shapes.split(","):
-        compare(build, options.python, shape)
+        compare(build, options.python, kernels, shape)
 
 
 if __name__ == "__main__":
