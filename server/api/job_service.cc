@@ -83,6 +83,26 @@ absl::Status CheckRoom(const ApiEnv& env, Caller caller,
   return CheckDisk(env, plan);
 }
 
+// Whether a retry of the job could store bytes that somebody counts: what it
+// has published is not published twice.
+bool MayStoreMore(const ApiEnv& env, const JobRecord& job) {
+  return env.limiter != nullptr && env.limiter->limits().stored_bytes != 0 &&
+         IsTerminal(job.state) && job.artifacts.empty();
+}
+
+// As CheckRoom, of a job that exists: the quota is its maker's, whoever asks.
+// A source that can't be planned any more is for the attempt to tell.
+absl::Status CheckRetryRoom(const ApiEnv& env, const JobRecord& job) {
+  if (!MayStoreMore(env, job)) return absl::OkStatus();
+  v1::JobSpec spec;
+  spec.ParseFromString(job.spec);
+  const auto planned = env.planner.Plan(spec);
+  if (!planned.ok()) return absl::OkStatus();
+  const Principal maker = {.name = job.owner.principal,
+                           .tenant = job.owner.tenant};
+  return CheckQuota(env, maker, OutputBytes((*planned)->plan));
+}
+
 int64_t MaxOpenJobs(const ApiEnv& env) {
   return env.limiter == nullptr ? 0 : env.limiter->limits().open_jobs;
 }
@@ -204,10 +224,19 @@ grpc::ServerUnaryReactor* JobService::RetryJob(
     grpc::CallbackServerContext* context, const v1::RetryJobRequest* request,
     v1::Job* response) {
   return Handle(env_, kRetryJob, context, [=, this](UnaryCallPtr call) {
-    absl::StatusOr<std::string> id = OwnJob(env_, *call, request->name());
+    absl::StatusOr<std::string> id = ParseJobName(request->name());
     if (!id.ok()) return call->Finish(id.status());
-    env_.jobs.Retry(*id, request->etag(), MaxOpenJobs(env_),
-                    Answer(call, response));
+    const absl::StatusOr<JobRecord> job = FindJob(env_, call->caller(), *id);
+    if (!job.ok()) return call->Finish(job.status());
+    auto retry = [=, this, job = *job] {
+      absl::Status room = CheckRetryRoom(env_, job);
+      if (!room.ok()) return call->Finish(room);
+      env_.jobs.Retry(job.id, request->etag(), MaxOpenJobs(env_),
+                      Answer(call, response));
+    };
+    if (!MayStoreMore(env_, *job)) return retry();
+    absl::Status queued = env_.compute.Submit(std::move(retry));
+    if (!queued.ok()) call->Finish(queued);
   });
 }
 

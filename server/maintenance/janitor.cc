@@ -52,18 +52,21 @@ void Janitor::Sweep() {
 }
 
 void Janitor::SweepJobs() {
-  for (;;) {
-    const auto expired = jobs_.Expired(options_.retention_micros, kPage);
-    if (!expired.ok()) return Complain("retention_failed", expired.status());
-    int removed = 0;
-    for (const JobRecord& job : *expired) {
+  // What can't be removed now holds up nothing, and comes again with the next
+  // round.
+  ExpiredQuery query = {.retention = options_.retention_micros, .limit = kPage};
+  absl::StatusOr<std::vector<JobRecord>> page;
+  JobRecord last;
+  do {
+    page = jobs_.Expired(query);
+    if (!page.ok()) return Complain("retention_failed", page.status());
+    for (const JobRecord& job : *page) {
       const absl::Status status = RemoveJob(job);
-      removed += status.ok();
       if (!status.ok()) Complain("retention_failed", status);
     }
-    // What can't be removed now comes again with the next round.
-    if (removed < kPage) return;
-  }
+    if (!page->empty()) last = std::move(page->back());
+    query.after = &last;
+  } while (page->size() == kPage);
 }
 
 absl::Status Janitor::RemoveJob(const JobRecord& job) {

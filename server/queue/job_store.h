@@ -17,6 +17,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -105,6 +106,13 @@ struct ListQuery {
   std::optional<std::string> tenant = {};     // nothing = all
 };
 
+struct ExpiredQuery {
+  int64_t retention = 0;  // of jobs that have none of their own; 0: for ever
+  int limit = 100;
+  // One of an earlier answer: only those that come after it; null: all.
+  const JobRecord* after = nullptr;
+};
+
 struct QueueStats {
   std::map<JobState, int64_t> jobs;       // by state
   int64_t oldest_queued_create_time = 0;  // 0 = none queued
@@ -150,10 +158,9 @@ class JobStore {
   // wait for a backoff by its end. In memory: never blocks for long. NOT_FOUND
   // JOB_NOT_FOUND when the job does not wait.
   virtual absl::StatusOr<QueuePlace> Place(const std::string& id) = 0;
-  // Ended jobs whose retention is over, at most `limit`: their own, or for
-  // those that have none `retention`; 0: they are kept.
-  virtual absl::StatusOr<std::vector<JobRecord>> Expired(int64_t retention,
-                                                         int limit) = 0;
+  // Ended jobs whose retention is over, in the order of OrderOfExpiry.
+  virtual absl::StatusOr<std::vector<JobRecord>> Expired(
+      const ExpiredQuery& query) = 0;
   virtual QueueStats Stats() = 0;
   // Durable; answers what holds then. The mode that it has already: unchanged.
   virtual void SetMode(QueueMode mode, const std::string& principal,
@@ -200,6 +207,11 @@ class JobStore {
   // Unsubscribe's promise.
   virtual void SetClaimableListener(std::function<void()> listener) = 0;
 };
+
+// Of ended jobs, by their own end of retention, end and id.
+inline auto OrderOfExpiry(const JobRecord& job) {
+  return std::tie(job.expire_time, job.end_time, job.id);
+}
 
 // Changes whenever the durable part of the job changes: "\"<sequence>\"".
 std::string Etag(const JobRecord& record);

@@ -38,10 +38,9 @@ class JobTable {
   virtual absl::StatusOr<std::vector<JobRecord>> List(
       const ListQuery& query) = 0;
   // Ended jobs that have their own end of retention by `now`, or none and ended
-  // by `ended_by`.
-  virtual absl::StatusOr<std::vector<JobRecord>> Expired(int64_t now,
-                                                         int64_t ended_by,
-                                                         int limit) = 0;
+  // by `ended_by`. Of the query counts what remains: limit and after.
+  virtual absl::StatusOr<std::vector<JobRecord>> Expired(
+      int64_t now, int64_t ended_by, const ExpiredQuery& query) = 0;
   struct EventPage {
     int64_t latest = 0;  // the job's event_sequence
     std::vector<JobEvent> events;

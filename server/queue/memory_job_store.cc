@@ -48,17 +48,22 @@ class MemoryJobTable final : public JobTable {
     return out;
   }
 
-  absl::StatusOr<std::vector<JobRecord>> Expired(int64_t now, int64_t ended_by,
-                                                 int limit) override {
+  absl::StatusOr<std::vector<JobRecord>> Expired(
+      int64_t now, int64_t ended_by, const ExpiredQuery& query) override {
     std::lock_guard lock(mutex_);
     std::vector<JobRecord> out;
     for (const auto& [id, row] : jobs_) {
       const JobRecord& job = row.record;
       const bool over = job.expire_time != 0 ? job.expire_time <= now
                                              : job.end_time <= ended_by;
-      if (out.size() == static_cast<size_t>(limit)) break;
-      if (IsTerminal(job.state) && over) out.push_back(job);
+      const bool later = query.after == nullptr ||
+                         OrderOfExpiry(*query.after) < OrderOfExpiry(job);
+      if (IsTerminal(job.state) && over && later) out.push_back(job);
     }
+    std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) {
+      return OrderOfExpiry(a) < OrderOfExpiry(b);
+    });
+    out.resize(std::min(out.size(), static_cast<size_t>(query.limit)));
     return out;
   }
 

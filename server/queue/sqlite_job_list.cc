@@ -150,29 +150,34 @@ absl::StatusOr<std::vector<JobRecord>> SqliteJobTable::List(
   return jobs;
 }
 
-absl::StatusOr<std::vector<JobRecord>> SqliteJobTable::Expired(int64_t now,
-                                                               int64_t ended_by,
-                                                               int limit) {
+absl::StatusOr<std::vector<JobRecord>> SqliteJobTable::Expired(
+    int64_t now, int64_t ended_by, const ExpiredQuery& query) {
   // Ranges of the index job_by_end, one after the other.
   static const std::string* const sql = new std::string(absl::StrCat(
       kSelectJob,
       "WHERE j.end_time>0 AND j.expire_time>=? AND j.expire_time<=?"
-      " AND j.end_time<=? ORDER BY j.expire_time, j.end_time LIMIT ?"));
+      " AND j.end_time<=? AND (j.expire_time, j.end_time, j.id)>(?,?,?)"
+      " ORDER BY j.expire_time, j.end_time, j.id LIMIT ?"));
+  const JobRecord first;
+  const JobRecord& after = query.after == nullptr ? first : *query.after;
   struct Range {
     int64_t least, most, ended_by;
   };
   QUANT_ASSIGN_OR_RETURN(SqliteReaders::Lent db, readers_.Take());
   std::vector<JobRecord> jobs;
-  for (const Range& range : {Range{1, now, INT64_MAX}, Range{0, 0, ended_by}}) {
-    QUANT_ASSIGN_OR_RETURN(SqliteStatement query, (*db).Prepare(*sql));
-    query.Int(range.least)
+  for (const Range& range : {Range{0, 0, ended_by}, Range{1, now, INT64_MAX}}) {
+    QUANT_ASSIGN_OR_RETURN(SqliteStatement select, (*db).Prepare(*sql));
+    select.Int(range.least)
         .Int(range.most)
         .Int(range.ended_by)
-        .Int(limit - static_cast<int64_t>(jobs.size()));
+        .Int(after.expire_time)
+        .Int(after.end_time)
+        .Text(after.id)
+        .Int(query.limit - static_cast<int64_t>(jobs.size()));
     while (true) {
-      QUANT_ASSIGN_OR_RETURN(bool row, query.Step());
+      QUANT_ASSIGN_OR_RETURN(bool row, select.Step());
       if (!row) break;
-      QUANT_ASSIGN_OR_RETURN(JobRecord job, JobOfRow(query));
+      QUANT_ASSIGN_OR_RETURN(JobRecord job, JobOfRow(select));
       jobs.push_back(std::move(job));
     }
   }

@@ -59,8 +59,8 @@ class SqliteJobTable final : public JobTable {
 
   absl::StatusOr<std::optional<JobRecord>> Get(const std::string& id) override;
   absl::StatusOr<std::vector<JobRecord>> List(const ListQuery& query) override;
-  absl::StatusOr<std::vector<JobRecord>> Expired(int64_t now, int64_t ended_by,
-                                                 int limit) override;
+  absl::StatusOr<std::vector<JobRecord>> Expired(
+      int64_t now, int64_t ended_by, const ExpiredQuery& query) override;
   absl::StatusOr<std::optional<EventPage>> Events(const std::string& id,
                                                   int64_t after,
                                                   int limit) override;

@@ -238,11 +238,12 @@ void TableJobStore::SetMode(QueueMode mode, const std::string& principal,
       std::move(done));
 }
 
-absl::StatusOr<std::vector<JobRecord>> TableJobStore::Expired(int64_t retention,
-                                                              int limit) {
+absl::StatusOr<std::vector<JobRecord>> TableJobStore::Expired(
+    const ExpiredQuery& query) {
   QUANT_RETURN_IF_ERROR(CheckRunning());
   const int64_t now = clock_.NowMicros();
-  return table_->Expired(now, retention == 0 ? 0 : now - retention, limit);
+  const int64_t ended_by = query.retention == 0 ? 0 : now - query.retention;
+  return table_->Expired(now, ended_by, query);
 }
 
 QueueStats TableJobStore::Stats() {

@@ -47,8 +47,8 @@ class TableJobStore final : public JobStore {
   void Delete(const std::string& id, const std::string& etag,
               JobCallback done) override;
   absl::StatusOr<QueuePlace> Place(const std::string& id) override;
-  absl::StatusOr<std::vector<JobRecord>> Expired(int64_t retention,
-                                                 int limit) override;
+  absl::StatusOr<std::vector<JobRecord>> Expired(
+      const ExpiredQuery& query) override;
   QueueStats Stats() override;
   void SetMode(QueueMode mode, const std::string& principal,
                ControlCallback done) override;

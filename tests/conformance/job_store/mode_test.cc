@@ -101,7 +101,7 @@ TEST_P(Modes, WithoutWorkersNothingIsEstimated) {
 TEST_P(Modes, ExpiredByTheirOwnRetentionOrTheServers) {
   const auto expired = [&](int64_t retention) {
     std::vector<std::string> ids;
-    const auto jobs = store_->Expired(retention, 10);
+    const auto jobs = store_->Expired({.retention = retention});
     EXPECT_TRUE(jobs.ok()) << jobs.status();
     for (const JobRecord& job : *jobs) ids.push_back(job.id);
     std::sort(ids.begin(), ids.end());  // their order means nothing
@@ -120,7 +120,15 @@ TEST_P(Modes, ExpiredByTheirOwnRetentionOrTheServers) {
   EXPECT_EQ(expired(0), Ids{own.id});
   EXPECT_EQ(expired(11 * kSecond), Ids{own.id});
   EXPECT_EQ(expired(10 * kSecond), (Ids{silent.id, own.id}));
-  EXPECT_EQ(store_->Expired(1, 1)->size(), 1u);
+  // In pages, each after the last of the one before.
+  const auto first = store_->Expired({.retention = 1, .limit = 1});
+  ASSERT_EQ(first->size(), 1u);
+  ExpiredQuery rest = {.retention = 1, .limit = 10, .after = &first->back()};
+  const auto second = store_->Expired(rest);
+  ASSERT_EQ(second->size(), 1u);
+  EXPECT_NE(second->back().id, first->back().id);
+  rest.after = &second->back();
+  EXPECT_TRUE(store_->Expired(rest)->empty());
   ASSERT_TRUE(queue_.Retry(own.id).ok());
   EXPECT_EQ(store_->Get(own.id)->expire_time, 0);
   EXPECT_EQ(expired(0), Ids());

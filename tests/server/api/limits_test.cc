@@ -158,6 +158,37 @@ TEST_F(BytesTest, JobsWhoseResultsDontFitAreRefused) {
   EXPECT_EQ(response.jobs_size(), 0);
 }
 
+// Of the job's maker, whoever asks for it.
+TEST_F(BytesTest, RetriesWhoseResultsDontFitAreRefused) {
+  const auto made = [&](const std::string& tenant) {
+    const auto planned = planner_->Plan(GoodRequest().spec());
+    EXPECT_TRUE(planned.ok()) << planned.status();
+    Answered<JobRecord> answer;
+    jobs_->Enqueue({.spec = (*planned)->canonical_bytes,
+                    .owner = {.tenant = tenant, .principal = "submitter"}},
+                   answer.callback());
+    EXPECT_TRUE(answer.Get().ok());
+    const JobRecord claimed = Claim();
+    return claimed;
+  };
+  const auto retry = [&](const std::string& caller, const JobRecord& job) {
+    v1::RetryJobRequest request;
+    request.set_name("jobs/" + job.id);
+    v1::Job response;
+    return jobs_stub_->RetryJob(As(caller).get(), request, &response);
+  };
+  const JobRecord failed = made("ours");
+  EXPECT_TRUE(retry("submitter", failed).ok()) << "it runs: nothing is changed";
+  Finish(failed, Outcome::kPermanentFailure);
+  for (const char* caller : {"submitter", "admin"}) {
+    ExpectLimited(retry(caller, failed), "QUOTA_EXCEEDED", "tenant:ours");
+  }
+  EXPECT_EQ(jobs_->Get(failed.id)->state, JobState::kFailed);
+  const JobRecord judged = made("ours");
+  Finish(judged, Outcome::kGateFailed, {Publish(judged.id, {{"a", "b"}})});
+  EXPECT_TRUE(retry("submitter", judged).ok()) << "its result is stored";
+}
+
 class NobodyTest : public ApiTest {};
 
 // A server that asks nobody who they are has words for them.

@@ -154,6 +154,24 @@ TEST_F(JanitorTest, MoreThanAPage) {
   EXPECT_TRUE(artifacts_->List({})->empty());
 }
 
+TEST_F(JanitorTest, WhatCantBeDeletedHoldsUpNothing) {
+  std::vector<JobRecord> jobs;
+  for (int i = 0; i < 130; ++i) jobs.push_back(Ended());
+  // What lies where the trash should go is in the way.
+  const auto trash = [&](int i) {
+    return root_.File("trash/" + jobs[i].artifacts[0]);
+  };
+  for (int i = 0; i < 120; ++i) {
+    ASSERT_TRUE(MakeDirectories(trash(i) + "/more").ok());
+  }
+  clock_.Advance(2 * kHour);
+  Sweep({.retention_micros = kHour});
+  for (int i = 0; i < 130; ++i) EXPECT_EQ(Has(jobs[i]), i < 120) << i;
+  for (int i = 0; i < 120; ++i) ASSERT_TRUE(RemoveTree(trash(i)).ok());
+  Sweep({.retention_micros = kHour});
+  EXPECT_TRUE(jobs_->List({})->empty());
+}
+
 TEST_F(JanitorTest, UploadsThatNobodyUses) {
   const UploadRecord unfinished = Upload("unfinished", /*send=*/false);
   const UploadRecord unused = Upload("unused");
