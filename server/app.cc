@@ -103,6 +103,7 @@ struct App::Parts {
   std::unique_ptr<JobStore> jobs;
   std::unique_ptr<ArtifactStore> artifacts;
   std::unique_ptr<UploadStore> uploads;
+  std::unique_ptr<JobLogs> logs;
   std::unique_ptr<Planner> planner;
   std::unique_ptr<Executor> io;
   std::unique_ptr<Executor> compute;
@@ -146,6 +147,7 @@ absl::Status App::Parts::OpenStores() {
       OpenLocalArtifactStore(data_dir.path(), {.sync = config.sync}));
   QUANT_ASSIGN_OR_RETURN(
       uploads, OpenLocalUploadStore(data_dir.path(), {.sync = config.sync}));
+  QUANT_ASSIGN_OR_RETURN(logs, JobLogs::Open(data_dir.path()));
   if (jobs->Control().mode != QueueMode::kOpen) {
     Log(LogLevel::kWarning, "queue_paused",
         {{"msg", "no job is started before quantctl queue resume"}});
@@ -186,8 +188,8 @@ absl::Status App::Parts::StartServing() {
              .streams = config.max_streams,
              .calls_per_second = config.max_calls_per_second},
       clock);
-  env.reset(new ApiEnv{*jobs, *artifacts, *uploads, *planner, *io, *compute,
-                       *streams, metrics, clock, std::move(options),
+  env.reset(new ApiEnv{*jobs, *artifacts, *uploads, *logs, *planner, *io,
+                       *compute, *streams, metrics, clock, std::move(options),
                        authenticator.get(), limiter.get()});
   const TlsFiles tls = {.cert = config.tls_cert,
                         .key = config.tls_key,
@@ -241,7 +243,7 @@ void App::Parts::StartWorkers() {
   options.owner = owner;
   options.sync = config.sync;
   workers = std::make_unique<WorkerPool>(
-      *jobs, *artifacts, metrics,
+      WorkerStores{*jobs, *artifacts, *logs}, metrics,
       [this](const v1::Source& source) {
         return planner->ResolveSource(source);
       },
@@ -252,8 +254,9 @@ void App::Parts::StartJanitor() {
   const JanitorOptions options = {
       .retention_micros = absl::ToInt64Microseconds(config.retention),
       .upload_ttl_micros = absl::ToInt64Microseconds(config.upload_ttl)};
-  janitor = std::make_unique<Janitor>(*jobs, *artifacts, *uploads, metrics,
-                                      Clock::System(), options);
+  janitor = std::make_unique<Janitor>(
+      JanitorStores{*jobs, *artifacts, *uploads, *logs}, metrics,
+      Clock::System(), options);
   janitor->Start();
 }
 

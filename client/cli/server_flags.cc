@@ -11,6 +11,7 @@
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
+#include "core/base/trace_context.h"
 #include "google/protobuf/util/time_util.h"
 
 namespace quant::cli {
@@ -32,6 +33,14 @@ absl::StatusOr<std::string> ReadToken(const std::string& path) {
     return InvalidSpec(absl::StrCat("--token-file: ", path, " is empty"));
   }
   return token;
+}
+
+// As CI systems set it. What can't be read is not this program's, and no
+// reason to fail.
+std::string TraceFromEnvironment() {
+  const char* variable = std::getenv("TRACEPARENT");
+  if (variable == nullptr || !ParseTraceparent(variable).ok()) return "";
+  return variable;
 }
 
 }  // namespace
@@ -69,6 +78,7 @@ absl::StatusOr<std::unique_ptr<Client>> ServerFlags::Connect() const {
   QUANT_ASSIGN_OR_RETURN(options.retry_for,
                          ParseDuration("--retry-for", retry_for_));
   QUANT_ASSIGN_OR_RETURN(options.token, ReadToken(token_file_));
+  options.traceparent = TraceFromEnvironment();
   options.token_over_plaintext = token_over_plaintext_;
   if (files_.cert_file.empty() != files_.key_file.empty()) {
     return InvalidSpec("--tls-cert and --tls-key: give both or neither");

@@ -1,7 +1,6 @@
 #include "client/library/bearer.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -11,42 +10,7 @@
 namespace quant {
 namespace {
 
-using grpc::experimental::ClientInterceptorFactoryInterface;
-using grpc::experimental::ClientRpcInfo;
-using grpc::experimental::InterceptionHookPoints;
-using grpc::experimental::Interceptor;
-using grpc::experimental::InterceptorBatchMethods;
-
 constexpr size_t kMaxTokenBytes = 4096;
-
-class TokenInterceptor final : public Interceptor {
- public:
-  explicit TokenInterceptor(const std::string& header) : header_(header) {}
-
-  void Intercept(InterceptorBatchMethods* methods) override {
-    if (methods->QueryInterceptionHookPoint(
-            InterceptionHookPoints::PRE_SEND_INITIAL_METADATA)) {
-      methods->GetSendInitialMetadata()->emplace("authorization", header_);
-    }
-    methods->Proceed();
-  }
-
- private:
-  const std::string& header_;  // the factory's, which outlives its channel
-};
-
-class TokenInterceptorFactory final : public ClientInterceptorFactoryInterface {
- public:
-  explicit TokenInterceptorFactory(const std::string& token)
-      : header_(absl::StrCat("Bearer ", token)) {}
-
-  Interceptor* CreateClientInterceptor(ClientRpcInfo*) override {
-    return new TokenInterceptor(header_);
-  }
-
- private:
-  const std::string header_;
-};
 
 }  // namespace
 
@@ -69,15 +33,6 @@ absl::Status CheckToken(const std::string& target,
         "it by --token-over-plaintext where the network is trusted"));
   }
   return absl::OkStatus();
-}
-
-std::vector<std::unique_ptr<ClientInterceptorFactoryInterface>>
-TokenInterceptors(const std::string& token) {
-  std::vector<std::unique_ptr<ClientInterceptorFactoryInterface>> out;
-  if (!token.empty()) {
-    out.push_back(std::make_unique<TokenInterceptorFactory>(token));
-  }
-  return out;
 }
 
 }  // namespace quant

@@ -1,14 +1,11 @@
-// Bearer tokens on every call of a channel.
+// Which bearer tokens may be sent.
 #ifndef QUANT_CLIENT_LIBRARY_BEARER_H_
 #define QUANT_CLIENT_LIBRARY_BEARER_H_
 
-#include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "client/library/client.h"
-#include "grpcpp/support/client_interceptor.h"
 
 namespace quant {
 
@@ -17,12 +14,6 @@ namespace quant {
 // does not repeat the token.
 absl::Status CheckToken(const std::string& target,
                         const ClientOptions& options);
-
-// What puts "authorization: Bearer ..." on each call; nothing without a token.
-// gRPC's own call credentials refuse to work without TLS, also on loopback.
-std::vector<
-    std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>>
-TokenInterceptors(const std::string& token);
 
 }  // namespace quant
 

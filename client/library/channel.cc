@@ -3,9 +3,11 @@
 #include <utility>
 
 #include "client/library/bearer.h"
+#include "client/library/headers.h"
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
+#include "core/base/trace_context.h"
 #include "core/base/version.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
@@ -69,6 +71,9 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(
     return InvalidSpec("server: the address is empty; write host:port");
   }
   QUANT_RETURN_IF_ERROR(CheckToken(target, options));
+  if (!options.traceparent.empty()) {
+    QUANT_RETURN_IF_ERROR(ParseTraceparent(options.traceparent).status());
+  }
   QUANT_ASSIGN_OR_RETURN(std::shared_ptr<grpc::ChannelCredentials> credentials,
                          MakeCredentials(options));
   grpc::ChannelArguments arguments;
@@ -90,7 +95,7 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(
     arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   }
   return grpc::experimental::CreateCustomChannelWithInterceptors(
-      target, credentials, arguments, TokenInterceptors(options.token));
+      target, credentials, arguments, HeaderInterceptors(options));
 }
 
 }  // namespace quant

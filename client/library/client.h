@@ -49,6 +49,9 @@ struct ClientOptions {
   // machine, unless token_over_plaintext says that the network is trusted.
   std::string token;
   bool token_over_plaintext = false;
+  // The W3C trace that all calls belong to, "00-...-...-01"; empty: none, and
+  // each begins one of its own. Jobs keep it.
+  std::string traceparent;
   // Deadline of one unary call.
   std::chrono::milliseconds deadline{30'000};
   // Deadline of Plan, Inspect and Submit, which read a model's headers, or with
@@ -63,8 +66,8 @@ class Client {
  public:
   // Prepares a connection to "host:port" (or any gRPC target name). Nothing is
   // sent yet: a server that is down shows at the first call. INVALID_ARGUMENT
-  // for an empty target or a token that can't be sent; an unreadable PEM file
-  // answers its own error.
+  // for an empty target, a token that can't be sent, and what is no
+  // traceparent; an unreadable PEM file answers its own error.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(
       const std::string& target, ClientOptions options = {});
   ~Client();

@@ -9,10 +9,10 @@
 
 namespace quant {
 
-// `request`: a serialized ReadRequest; writes serialized ReadResponses.
+// `message`: a serialized ReadRequest; writes serialized ReadResponses.
 grpc::ServerWriteReactor<grpc::ByteBuffer>* StartByteStreamRead(
     const ApiEnv& env, grpc::CallbackServerContext* context,
-    const grpc::ByteBuffer& request);
+    const grpc::ByteBuffer& message);
 
 grpc::ServerReadReactor<google::bytestream::WriteRequest>* StartByteStreamWrite(
     const ApiEnv& env, grpc::CallbackServerContext* context,

@@ -14,6 +14,7 @@
 #include "google/bytestream/bytestream.grpc.pb.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "server/api/byte_stream_reactors.h"
+#include "server/api/job_log.h"
 #include "server/api/names.h"
 #include "server/api/ownership.h"
 #include "server/api/stream_reactor.h"
@@ -56,9 +57,12 @@ absl::Status OutOfRange(absl::string_view message, absl::string_view field) {
 class ReadStream final
     : public StreamReactor<grpc::ServerWriteReactor<grpc::ByteBuffer>> {
  public:
+  // `readable`: whether the message was a ReadRequest.
   ReadStream(const ApiEnv& env, grpc::CallbackServerContext* context,
-             const grpc::ByteBuffer& request)
-      : StreamReactor(env, kRead, context), raw_request_(request) {}
+             const ReadRequest& request, bool readable)
+      : StreamReactor(env, kRead, context),
+        request_(request),
+        readable_(readable) {}
 
  private:
   void Begin() override {
@@ -72,9 +76,7 @@ class ReadStream final
   }
 
   absl::Status TryOpen() {
-    if (!grpc::SerializationTraits<ReadRequest>::Deserialize(&raw_request_,
-                                                             &request_)
-             .ok()) {
+    if (!readable_) {
       return InvalidSpec("the message is not a ReadRequest", "resource_name");
     }
     QUANT_ASSIGN_OR_RETURN(FileResource file,
@@ -171,8 +173,8 @@ class ReadStream final
     }
   }
 
-  grpc::ByteBuffer raw_request_;
-  ReadRequest request_;
+  const ReadRequest request_;
+  const bool readable_;
   // Used by one step at a time.
   std::unique_ptr<ArtifactFileReader> reader_;
   int64_t next_ = 0;  // of the file, not yet read
@@ -193,9 +195,17 @@ class ReadStream final
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* StartByteStreamRead(
     const ApiEnv& env, grpc::CallbackServerContext* context,
-    const grpc::ByteBuffer& request) {
+    const grpc::ByteBuffer& message) {
+  ReadRequest request;
+  grpc::ByteBuffer bytes(message);
+  const bool readable =
+      grpc::SerializationTraits<ReadRequest>::Deserialize(&bytes, &request)
+          .ok();
+  if (readable && IsJobLogName(request.resource_name())) {
+    return StartJobLogRead(env, context, request);
+  }
   return ReadStream::Launch(
-      std::make_shared<ReadStream>(env, context, request));
+      std::make_shared<ReadStream>(env, context, request, readable));
 }
 
 }  // namespace quant

@@ -1,4 +1,4 @@
-// google.bytestream.ByteStream: artifacts out, uploads in.
+// google.bytestream.ByteStream: artifacts and logs out, uploads in.
 #ifndef QUANT_SERVER_API_BYTE_STREAM_SERVICE_H_
 #define QUANT_SERVER_API_BYTE_STREAM_SERVICE_H_
 

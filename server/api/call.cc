@@ -1,10 +1,12 @@
 #include "server/api/call.h"
 
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/error.h"
 #include "server/api/grpc_status.h"
+#include "server/telemetry/log.h"
 
 namespace quant {
 namespace {
@@ -22,6 +24,15 @@ class UnaryReactor final : public grpc::ServerUnaryReactor {
  private:
   CallScope scope_;
 };
+
+// What can't be read, or comes twice, is as if it had not come.
+TraceContext TraceOf(const grpc::CallbackServerContext& context) {
+  const auto& metadata = context.client_metadata();
+  const auto [begin, end] = metadata.equal_range("traceparent");
+  if (begin == end || std::next(begin) != end) return NewTrace();
+  const absl::string_view text(begin->second.data(), begin->second.size());
+  return ParseTraceparent(text).value_or(NewTrace());
+}
 
 absl::Status Dispatch(const ApiEnv& env, Lane lane, Executor::Task task) {
   switch (lane) {
@@ -54,6 +65,7 @@ absl::Status CallScope::Admit(const grpc::CallbackServerContext& context) {
   absl::StatusOr<PrincipalPtr> caller = Authorize(env_, method_.name, context);
   absl::Status status = caller.status();
   if (status.ok()) {
+    trace_ = TraceOf(context);
     caller_ = *std::move(caller);
     status = CheckDraining();
     if (status.ok()) status = TakeCall();
@@ -85,6 +97,15 @@ grpc::Status CallScope::Close(const absl::Status& status) {
   closed_ = true;
   const int64_t micros = env_.clock.MonotonicMicros() - start_;
   metrics_.Handled(status.code(), static_cast<double>(micros) * 1e-6);
+  const bool damaged = absl::IsDataLoss(status) &&
+                       GetReason(status) == Reason::kDigestMismatch;
+  if (absl::IsInternal(status) || damaged) {
+    Log(LogLevel::kError, "call_failed",
+        {{"method", method_.name},
+         {"trace_id", trace_.trace_id},
+         {"reason", ReasonName(GetReason(status))},
+         {"msg", status.message()}});
+  }
   return ToGrpcStatus(status);
 }
 
@@ -114,7 +135,7 @@ grpc::ServerUnaryReactor* Handle(const ApiEnv& env, const CallInfo& method,
     call->Finish(admitted);
     return reactor;
   }
-  call->set_caller(reactor->scope().caller());
+  call->SetOrigin(reactor->scope().caller(), reactor->scope().trace());
   absl::Status queued =
       Dispatch(env, method.lane, [call, body = std::move(body)] {
         // No work for a caller who has left while the call was waiting.

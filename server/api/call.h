@@ -15,6 +15,7 @@
 #include <memory>
 
 #include "absl/status/status.h"
+#include "core/base/trace_context.h"
 #include "server/api/access.h"
 #include "server/api/env.h"
 
@@ -51,6 +52,8 @@ class CallScope {
   absl::Status Admit(const grpc::CallbackServerContext& context);
   // Of an admitted call.
   const PrincipalPtr& caller() const { return caller_; }
+  // That of the call's metadata, or one that begins with it.
+  const TraceContext& trace() const { return trace_; }
   // Counts the outcome; what to finish the call with. Once per call.
   grpc::Status Close(const absl::Status& status);
 
@@ -63,6 +66,7 @@ class CallScope {
   RpcMethodMetrics& metrics_;
   const int64_t start_;
   PrincipalPtr caller_;
+  TraceContext trace_;
   bool closed_ = false;
 };
 
@@ -78,9 +82,13 @@ class UnaryCall {
   UnaryCall(const UnaryCall&) = delete;
   UnaryCall& operator=(const UnaryCall&) = delete;
 
-  // Who calls; set before the body runs.
+  // Who calls, and for what; set before the body runs.
   const Principal& caller() const { return *caller_; }
-  void set_caller(PrincipalPtr caller) { caller_ = std::move(caller); }
+  const TraceContext& trace() const { return trace_; }
+  void SetOrigin(PrincipalPtr caller, TraceContext trace) {
+    caller_ = std::move(caller);
+    trace_ = std::move(trace);
+  }
   // The first answer counts.
   void Finish(const absl::Status& status);
   // Nobody waits for the answer any more.
@@ -90,6 +98,7 @@ class UnaryCall {
   grpc::CallbackServerContext* context_;
   std::function<void(const absl::Status&)> finish_;
   PrincipalPtr caller_;
+  TraceContext trace_;
   std::atomic<bool> finished_ = false;
 };
 

@@ -13,6 +13,7 @@
 #include "server/planner/planner.h"
 #include "server/queue/job_store.h"
 #include "server/store/artifact_store.h"
+#include "server/store/job_logs.h"
 #include "server/store/upload_store.h"
 #include "server/telemetry/metrics.h"
 
@@ -46,6 +47,7 @@ struct ApiEnv {
   JobStore& jobs;
   ArtifactStore& artifacts;
   UploadStore& uploads;
+  JobLogs& logs;
   Planner& planner;
   Executor& io;       // reads of stores and files
   Executor& compute;  // plans, inspections, tensors

@@ -64,6 +64,8 @@ v1::Job JobToProto(const JobRecord& record) {
   v1::Job job;
   const bool stored = !record.id.empty();
   if (stored) job.set_name(JobName(record.id));
+  if (stored) job.set_log(JobLogName(record.id));
+  job.set_trace_id(TraceIdOf(record));
   job.set_tenant(record.owner.tenant);
   job.set_created_by(record.owner.principal);
   job.set_uid(record.id);

@@ -8,6 +8,7 @@
 #include "core/base/error.h"
 #include "core/base/status_macros.h"
 #include "core/recipe/schedule.h"
+#include "server/api/job_log.h"
 #include "server/api/job_proto.h"
 #include "server/api/job_request.h"
 #include "server/api/names.h"
@@ -131,6 +132,25 @@ JobCallback JobService::Answer(UnaryCallPtr call, v1::Job* response) {
   };
 }
 
+JobCallback JobService::Told(const char* event, const JobRecord& job,
+                             const UnaryCallPtr& call, JobCallback then) {
+  // Shared, because callbacks are copied. It is there from before the change,
+  // so that a reader of the log waits for what it says.
+  auto log = std::make_shared<JobLogs::Writer>(env_.logs, LogSubjectOf(job));
+  return [=, this, was = job.event_sequence,
+          then = std::move(then)](absl::StatusOr<JobRecord> after) {
+    const bool changed = after.ok() && after->event_sequence != was;
+    then(std::move(after));
+    // The disk is not for the store's thread.
+    env_.io.Continue([=] {
+      if (!changed) return;
+      log->Write(LogLevel::kInfo, event,
+                 {{"principal", call->caller().name},
+                  {"call_trace_id", call->trace().trace_id}});
+    });
+  };
+}
+
 grpc::ServerUnaryReactor* JobService::CreateJob(
     grpc::CallbackServerContext* context, const v1::CreateJobRequest* request,
     v1::Job* response) {
@@ -165,6 +185,7 @@ void JobService::Insert(UnaryCallPtr call, const v1::CreateJobRequest& request,
   enqueue.priority = PriorityOf(planned->canonical);
   enqueue.retention = ToMicros(planned->canonical.retention());
   enqueue.owner = OwnerOf(call->caller());
+  enqueue.traceparent = ToTraceparent(call->trace());
   enqueue.max_open_jobs = MaxOpenJobs(env_);
   enqueue.refusal = CheckRoom(env_, call->caller(), planned->plan);
   enqueue.validate_only = request.validate_only();
@@ -214,9 +235,13 @@ grpc::ServerUnaryReactor* JobService::CancelJob(
     grpc::CallbackServerContext* context, const v1::CancelJobRequest* request,
     v1::Job* response) {
   return Handle(env_, kCancelJob, context, [=, this](UnaryCallPtr call) {
-    absl::StatusOr<std::string> id = OwnJob(env_, *call, request->name());
+    absl::StatusOr<std::string> id = ParseJobName(request->name());
     if (!id.ok()) return call->Finish(id.status());
-    env_.jobs.RequestCancel(*id, request->etag(), Answer(call, response));
+    const absl::StatusOr<JobRecord> job = FindJob(env_, call->caller(), *id);
+    if (!job.ok()) return call->Finish(job.status());
+    env_.jobs.RequestCancel(
+        *id, request->etag(),
+        Told("cancel_requested", *job, call, Answer(call, response)));
   });
 }
 
@@ -231,8 +256,9 @@ grpc::ServerUnaryReactor* JobService::RetryJob(
     auto retry = [=, this, job = *job] {
       absl::Status room = CheckRetryRoom(env_, job);
       if (!room.ok()) return call->Finish(room);
-      env_.jobs.Retry(job.id, request->etag(), MaxOpenJobs(env_),
-                      Answer(call, response));
+      env_.jobs.Retry(
+          job.id, request->etag(), MaxOpenJobs(env_),
+          Told("retry_requested", job, call, Answer(call, response)));
     };
     if (!MayStoreMore(env_, *job)) return retry();
     absl::Status queued = env_.compute.Submit(std::move(retry));
@@ -252,6 +278,7 @@ grpc::ServerUnaryReactor* JobService::DeleteJob(
       env_.io.Continue([this, id] {
         // What is left behind here goes with the next sweep.
         env_.artifacts.RemoveWorkDirectory(id).IgnoreError();
+        env_.logs.Remove(id).IgnoreError();
       });
     };
     env_.jobs.Delete(*id, request->etag(), std::move(done));

@@ -47,6 +47,9 @@ class JobService final : public v1::JobService::CallbackService {
               const Planned& planned, v1::Job* response);
   // A store's answer that becomes the response.
   JobCallback Answer(UnaryCallPtr call, v1::Job* response);
+  // `then`, and a line in the job's log about what the call has changed.
+  JobCallback Told(const char* event, const JobRecord& job,
+                   const UnaryCallPtr& call, JobCallback then);
 
   const ApiEnv& env_;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "core/base/digest.h"
@@ -12,6 +13,7 @@ namespace quant {
 namespace {
 
 constexpr size_t kMaxIdBytes = 128;
+constexpr char kLogSuffix[] = "/log";
 
 bool IsId(absl::string_view id) {
   return !id.empty() && id.size() <= kMaxIdBytes &&
@@ -45,6 +47,10 @@ absl::StatusOr<std::string> ParseName(absl::string_view name,
 
 std::string JobName(absl::string_view id) { return absl::StrCat("jobs/", id); }
 
+std::string JobLogName(absl::string_view id) {
+  return absl::StrCat(JobName(id), kLogSuffix);
+}
+
 std::string ArtifactName(absl::string_view id) {
   return absl::StrCat("artifacts/", id);
 }
@@ -73,6 +79,18 @@ absl::StatusOr<std::string> ParseArtifactName(absl::string_view name) {
 
 absl::StatusOr<std::string> ParseUploadName(absl::string_view name) {
   return ParseName(name, "uploads/", Reason::kUploadNotFound);
+}
+
+bool IsJobLogName(absl::string_view name) {
+  return absl::StartsWith(name, "jobs/") && absl::EndsWith(name, kLogSuffix);
+}
+
+absl::StatusOr<std::string> ParseJobLogName(absl::string_view name) {
+  absl::string_view job = name;
+  if (!absl::ConsumeSuffix(&job, kLogSuffix)) {
+    return NotFound(Reason::kJobNotFound, name);
+  }
+  return ParseJobName(job);
 }
 
 absl::StatusOr<FileResource> ParseFileResource(absl::string_view name) {

@@ -11,6 +11,7 @@
 namespace quant {
 
 std::string JobName(absl::string_view id);
+std::string JobLogName(absl::string_view id);
 std::string ArtifactName(absl::string_view id);
 std::string UploadName(absl::string_view id);
 std::string FileResourceName(absl::string_view artifact_id,
@@ -23,6 +24,10 @@ std::string BlobResourceName(absl::string_view upload_id,
 absl::StatusOr<std::string> ParseJobName(absl::string_view name);
 absl::StatusOr<std::string> ParseArtifactName(absl::string_view name);
 absl::StatusOr<std::string> ParseUploadName(absl::string_view name);
+
+// "jobs/{id}/log".
+bool IsJobLogName(absl::string_view name);
+absl::StatusOr<std::string> ParseJobLogName(absl::string_view name);
 
 struct FileResource {
   std::string artifact_id;

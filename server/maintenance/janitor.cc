@@ -22,12 +22,12 @@ void Complain(const char* event, const absl::Status& status) {
 
 }  // namespace
 
-Janitor::Janitor(JobStore& jobs, ArtifactStore& artifacts, UploadStore& uploads,
-                 Metrics& metrics, const Clock& clock,
-                 const JanitorOptions& options)
-    : jobs_(jobs),
-      artifacts_(artifacts),
-      uploads_(uploads),
+Janitor::Janitor(const JanitorStores& stores, Metrics& metrics,
+                 const Clock& clock, const JanitorOptions& options)
+    : jobs_(stores.jobs),
+      artifacts_(stores.artifacts),
+      uploads_(stores.uploads),
+      logs_(stores.logs),
       metrics_(metrics),
       clock_(clock),
       options_(options) {}
@@ -49,6 +49,7 @@ void Janitor::Run(std::stop_token stop) {
 void Janitor::Sweep() {
   SweepJobs();
   SweepUploads();
+  if (!logs_swept_) SweepLogs();
 }
 
 void Janitor::SweepJobs() {
@@ -86,11 +87,24 @@ absl::Status Janitor::RemoveJob(const JobRecord& job) {
     answer.set_value(deleted.status());
   });
   QUANT_RETURN_IF_ERROR(answer.get_future().get());
+  // What stays of it goes after the next start.
+  logs_.Remove(job.id).IgnoreError();
   metrics_.storage.Swept("job", 1);
   metrics_.storage.Swept("artifact", static_cast<int64_t>(artifacts.size()));
   Log(LogLevel::kInfo, "job_expired",
       {{"job", job.id}, {"artifacts", artifacts.size()}});
   return absl::OkStatus();
+}
+
+void Janitor::SweepLogs() {
+  const absl::StatusOr<std::vector<std::string>> ids = logs_.Ids();
+  if (!ids.ok()) return Complain("log_sweep_failed", ids.status());
+  logs_swept_ = true;
+  for (const std::string& id : *ids) {
+    if (!absl::IsNotFound(jobs_.Get(id).status())) continue;
+    const absl::Status removed = logs_.Remove(id);
+    if (!removed.ok()) Complain("log_sweep_failed", removed);
+  }
 }
 
 absl::StatusOr<std::vector<std::string>> Janitor::UploadsInUse() {

@@ -15,6 +15,7 @@
 #include "core/base/clock.h"
 #include "server/queue/job_store.h"
 #include "server/store/artifact_store.h"
+#include "server/store/job_logs.h"
 #include "server/store/upload_store.h"
 #include "server/telemetry/metrics.h"
 
@@ -26,11 +27,18 @@ struct JanitorOptions {
   int64_t interval_micros = 60'000'000;
 };
 
+struct JanitorStores {
+  JobStore& jobs;
+  ArtifactStore& artifacts;
+  UploadStore& uploads;
+  JobLogs& logs;
+};
+
 class Janitor {
  public:
   // All of them outlive it.
-  Janitor(JobStore& jobs, ArtifactStore& artifacts, UploadStore& uploads,
-          Metrics& metrics, const Clock& clock, const JanitorOptions& options);
+  Janitor(const JanitorStores& stores, Metrics& metrics, const Clock& clock,
+          const JanitorOptions& options);
 
   // Sweeps at once, and then again and again, on a thread of its own until
   // destruction. What fails is logged, and tried again.
@@ -42,6 +50,8 @@ class Janitor {
  private:
   void SweepJobs();
   void SweepUploads();
+  // Logs of jobs that are gone: a crash came between the two deletions.
+  void SweepLogs();
   // Its artifacts first: a crash in between leaves a job to be deleted.
   absl::Status RemoveJob(const JobRecord& job);
   // Uploads that jobs need which have not ended.
@@ -51,6 +61,8 @@ class Janitor {
   JobStore& jobs_;
   ArtifactStore& artifacts_;
   UploadStore& uploads_;
+  JobLogs& logs_;
+  bool logs_swept_ = false;  // since the start, which is enough
   Metrics& metrics_;
   const Clock& clock_;
   const JanitorOptions options_;

@@ -1,6 +1,7 @@
 #include "server/queue/job.h"
 
 #include "absl/strings/str_cat.h"
+#include "core/base/trace_context.h"
 #include "server/queue/job_store.h"
 
 namespace quant {
@@ -25,6 +26,11 @@ const char* JobStateName(JobState state) {
 
 std::string Etag(const JobRecord& record) {
   return absl::StrCat("\"", record.event_sequence, "\"");
+}
+
+std::string TraceIdOf(const JobRecord& job) {
+  const absl::StatusOr<TraceContext> trace = ParseTraceparent(job.traceparent);
+  return trace.ok() ? trace->trace_id : "";
 }
 
 }  // namespace quant

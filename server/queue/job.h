@@ -36,6 +36,10 @@ struct JobOwner {
   auto operator<=>(const JobOwner&) const = default;
 };
 
+struct JobRecord;
+// Of the job's traceparent; empty for a job of before there were any.
+std::string TraceIdOf(const JobRecord& job);
+
 // Values are those of quant.v1.JobSpec.Priority.
 inline constexpr int kLeastPriority = 1;
 inline constexpr int kNormalPriority = 2;
@@ -48,6 +52,7 @@ struct JobRecord {
   std::string spec;  // serialized quant.v1.JobSpec, never looked into
   std::map<std::string, std::string> labels;
   JobOwner owner = {};
+  std::string traceparent = {};  // of the call that made it
   int priority = kNormalPriority;
   int64_t retention = 0;  // microseconds after its end; 0: as the server is set
   JobState state = JobState::kQueued;

@@ -55,6 +55,7 @@ struct EnqueueRequest {
   int priority = kNormalPriority;
   int64_t retention = 0;  // see JobRecord
   JobOwner owner = {};
+  std::string traceparent = {};  // see JobRecord
   // RESOURCE_EXHAUSTED QUOTA_EXCEEDED when the owner has so many jobs that have
   // not ended; 0: no limit. A repeat is answered before that is looked at.
   int64_t max_open_jobs = 0;

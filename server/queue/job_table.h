@@ -62,8 +62,8 @@ class JobTable {
   virtual absl::StatusOr<std::optional<JobRecord>> Find(
       const std::string& id) = 0;
   virtual absl::Status Insert(const JobRecord& job) = 0;
-  // Everything but id, spec, labels, owner, priority, retention and
-  // create_time, which never change.
+  // Everything but id, spec, labels, owner, traceparent, priority, retention
+  // and create_time, which never change.
   virtual absl::Status Update(const JobRecord& job) = 0;
   virtual absl::Status Remove(const std::string& id) = 0;
   virtual absl::Status AppendEvents(const std::string& id,

@@ -81,7 +81,7 @@ const char kSelectJob[] =
     " j.lease_until, j.run_after, j.requeue_time, j.progress, j.result,"
     " j.error, j.artifacts, j.event_sequence, j.create_time, j.start_time,"
     " j.end_time, j.expire_time, j.update_time, s.spec, s.labels, s.tenant,"
-    " s.principal, s.priority, s.retention"
+    " s.principal, s.priority, s.retention, s.traceparent"
     " FROM job j CROSS JOIN job_spec s ON s.id = j.id ";
 
 // "<length>:<bytes>" for each.
@@ -147,6 +147,7 @@ absl::StatusOr<JobRecord> JobOfRow(const SqliteStatement& row) {
   job.owner.principal = row.ColumnBytes(column++);
   job.priority = static_cast<int>(row.ColumnInt(column++));
   job.retention = row.ColumnInt(column++);
+  job.traceparent = row.ColumnBytes(column++);
   return job;
 }
 
@@ -162,7 +163,8 @@ absl::Status InsertJobRows(SqliteDatabase& db, const JobRecord& job) {
     QUANT_ASSIGN_OR_RETURN(
         SqliteStatement insert,
         db.Prepare("INSERT INTO job_spec(id, spec, labels, tenant, principal,"
-                   " priority, retention) VALUES(?,?,?,?,?,?,?)"));
+                   " priority, retention, traceparent)"
+                   " VALUES(?,?,?,?,?,?,?,?)"));
     QUANT_RETURN_IF_ERROR(insert.Text(job.id)
                               .Blob(job.spec)
                               .Blob(labels)
@@ -170,6 +172,7 @@ absl::Status InsertJobRows(SqliteDatabase& db, const JobRecord& job) {
                               .Text(job.owner.principal)
                               .Int(job.priority)
                               .Int(job.retention)
+                              .Text(job.traceparent)
                               .Run());
   }
   for (const auto& [key, value] : job.labels) {

@@ -111,6 +111,10 @@ CREATE TABLE control(
   principal TEXT NOT NULL
 ) STRICT;
 )sql",
+    // 4: traces. Jobs from before belong to none.
+    R"sql(
+ALTER TABLE job_spec ADD COLUMN traceparent TEXT NOT NULL DEFAULT '';
+)sql",
 };
 static_assert(std::size(kMigrations) == kSqliteSchemaVersion - 1);
 

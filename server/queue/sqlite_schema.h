@@ -14,7 +14,7 @@
 namespace quant {
 
 inline constexpr int64_t kSqliteApplicationId = 0x514A4F42;  // "QJOB"
-inline constexpr int64_t kSqliteSchemaVersion = 3;
+inline constexpr int64_t kSqliteSchemaVersion = 4;
 
 // FAILED_PRECONDITION UNSUPPORTED when `magic` (statfs f_type) is a network
 // file system: their locks and shared memory can't be trusted.

@@ -266,6 +266,7 @@ JobChange NewJob(const EnqueueRequest& request, const std::string& id,
   job.owner = request.owner;
   job.priority = request.priority;
   job.retention = request.retention;
+  job.traceparent = request.traceparent;
   job.max_attempts = request.max_attempts;
   job.run_after = now;
   job.create_time = now;

@@ -126,7 +126,7 @@ void InitLogging(LogFormat format, LogLevel least) {
 }
 
 void Log(LogLevel level, absl::string_view event,
-         std::initializer_list<LogField> fields) {
+         absl::Span<const LogField> fields) {
   Logger& logger = GetLogger();
   if (!logger.out.should_log(ToSpdlog(level))) return;
   const std::string line = FormatLogLine(

@@ -51,7 +51,11 @@ void InitLogging(LogFormat format, LogLevel least = LogLevel::kInfo);
 // Writes {"ts", "level", "event", fields...}. `event` is a constant like
 // "attempt_started"; human words go into the field "msg".
 void Log(LogLevel level, absl::string_view event,
-         std::initializer_list<LogField> fields = {});
+         absl::Span<const LogField> fields);
+inline void Log(LogLevel level, absl::string_view event,
+                std::initializer_list<LogField> fields = {}) {
+  Log(level, event, absl::MakeConstSpan(fields.begin(), fields.size()));
+}
 
 // The line that Log writes, without the newline. `time_micros` since the epoch.
 std::string FormatLogLine(LogFormat format, int64_t time_micros, LogLevel level,

@@ -10,10 +10,13 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdlib>
+#include <map>
 #include <mutex>
 #include <stop_token>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
@@ -134,6 +137,7 @@ class Attempt {
     ThreadPool pool(request.threads());
     plan_request.pool = &pool;
     QUANT_ASSIGN_OR_RETURN(const Plan plan, MakePlan(*model, plan_request));
+    SendPlan(plan);
     LimitFileSize(plan.disk_bound_bytes + kFileSizeMarginBytes);
     SendPlanned(plan.memory_bound_bytes);
     QUANT_RETURN_IF_ERROR(server_.WaitForGo());
@@ -179,6 +183,36 @@ class Attempt {
     AttemptEvent event;
     event.mutable_progress()->set_stage(stage);
     Send(event);
+  }
+
+  void SendLog(const std::string& event,
+               const std::map<std::string, std::string>& fields,
+               bool warning = false) {
+    AttemptEvent message;
+    worker::v1::LogLine& line = *message.mutable_log();
+    line.set_event(event);
+    line.mutable_fields()->insert(fields.begin(), fields.end());
+    line.set_warning(warning);
+    Send(message);
+  }
+
+  // What will be done, and what the outputs will lack.
+  void SendPlan(const Plan& plan) {
+    for (const OutputPlan& output : plan.outputs) {
+      SendLog("planned", {{"output", output.request.name},
+                          {"tensors", absl::StrCat(output.tensors.size())},
+                          {"source_bytes", absl::StrCat(plan.source_bytes)},
+                          {"output_bytes", absl::StrCat(output.total_bytes)},
+                          {"memory_bound_bytes",
+                           absl::StrCat(plan.memory_bound_bytes)},
+                          {"disk_bound_bytes",
+                           absl::StrCat(plan.disk_bound_bytes)}});
+    }
+    for (const DroppedTensor& tensor : plan.dropped) {
+      SendLog("tensor_dropped",
+              {{"tensor", tensor.name}, {"msg", tensor.reason}}, true);
+    }
+    for (const std::string& note : plan.notes) SendLog("note", {{"msg", note}});
   }
 
   void SendPlanned(int64_t memory_bound_bytes) {
@@ -243,6 +277,9 @@ int RunAttempt(int fd) {
   AttemptRequest request;
   const auto received = ReceiveMessage(fd, request);
   if (!received.ok() || !*received) return 1;
+  if (!request.traceparent().empty()) {
+    ::setenv("TRACEPARENT", request.traceparent().c_str(), /*replace=*/1);
+  }
   // While there is one thread, and nothing of the model was looked at.
   const std::string missing = EnterSandbox(request.work_dir());
   Attempt attempt(fd);

@@ -12,6 +12,7 @@
 #include "core/base/error.h"
 #include "core/recipe/rpc_status.h"
 #include "core/recipe/schedule.h"
+#include "server/worker/attempt_log.h"
 #include "server/worker/attempt_protocol.h"
 
 namespace quant {
@@ -30,26 +31,18 @@ struct LeaseState {
 
 class Runner {
  public:
-  Runner(JobStore& jobs, const JobRecord& job, ChildProcess child,
-         const AttemptTiming& timing, MemoryBudget& memory, Waker& waker,
-         const std::atomic<bool>& draining)
-      : jobs_(jobs),
-        job_(job),
-        child_(std::move(child)),
-        timing_(timing),
-        memory_(memory),
-        waker_(waker),
-        draining_(draining) {
+  Runner(const AttemptHost& host, const JobRecord& job, ChildProcess child)
+      : host_(host), job_(job), child_(std::move(child)), log_(host.log) {
     lease_->confirmed = Now();
   }
 
   AttemptEnd Run(const worker::v1::AttemptRequest& request) {
     // A change of the job may be a cancellation.
-    const uint64_t subscription = jobs_.Subscribe(
+    const uint64_t subscription = host_.jobs.Subscribe(
         job_.id, [lease = lease_, this](const JobStore::Change& change) {
           if (!change.durable) return;
           changed_ = true;
-          waker_.Wake();
+          host_.waker.Wake();
         });
     changed_ = true;  // one may have come before the subscription
     if (request.spec().has_timeout()) {
@@ -60,7 +53,7 @@ class Runner {
     } else {
       child_.Kill();
     }
-    jobs_.Unsubscribe(subscription);
+    host_.jobs.Unsubscribe(subscription);
     end_.exit_text = child_.Reap();
     end_.lease_lost = lease_->lost;
     return std::move(end_);
@@ -68,20 +61,21 @@ class Runner {
 
  private:
   void Loop() {
-    int64_t next_heartbeat = Now() + timing_.heartbeat_micros;
+    int64_t next_heartbeat = Now() + host_.timing.heartbeat_micros;
     while (true) {
-      pollfd items[2] = {{.fd = child_.fd(), .events = POLLIN, .revents = 0},
-                         {.fd = waker_.fd(), .events = POLLIN, .revents = 0}};
+      pollfd items[2] = {
+          {.fd = child_.fd(), .events = POLLIN, .revents = 0},
+          {.fd = host_.waker.fd(), .events = POLLIN, .revents = 0}};
       const int64_t wait = std::clamp<int64_t>(
           (std::min({next_heartbeat, kill_at_, deadline_}) - Now()) / 1000 + 1,
           0, 1000);
       ::poll(items, 2, static_cast<int>(wait));
-      if (items[1].revents != 0) waker_.Clear();
+      if (items[1].revents != 0) host_.waker.Clear();
       if (items[0].revents != 0 && !ReadEvent()) return;
       LetGo();
       if (Now() >= next_heartbeat) {
         Heartbeat();
-        next_heartbeat = Now() + timing_.heartbeat_micros;
+        next_heartbeat = Now() + host_.timing.heartbeat_micros;
       }
       CheckLease();
       CheckStop();
@@ -98,7 +92,8 @@ class Runner {
     if (!received.ok() || !*received) return false;
     switch (event.kind_case()) {
       case worker::v1::AttemptEvent::kProgress:
-        jobs_.Progress(job_.id, job_.lease_token,
+        log_.Progress(event.progress());
+        host_.jobs.Progress(job_.id, job_.lease_token,
                        event.progress().SerializeAsString());
         break;
       case worker::v1::AttemptEvent::kJournal:
@@ -113,6 +108,9 @@ class Runner {
       case worker::v1::AttemptEvent::kConfined:
         end_.unconfined = event.confined().missing();
         break;
+      case worker::v1::AttemptEvent::kLog:
+        log_.Line(event.log());
+        break;
       case worker::v1::AttemptEvent::kPlanned:
         AskForMemory(event.planned().memory_bound_bytes());
         break;
@@ -125,7 +123,7 @@ class Runner {
   void AskForMemory(int64_t bytes) {
     // A plan has one bound, asked for once.
     if (share_ != nullptr || bytes < 0) return child_.Kill();
-    auto share = memory_.Ask(bytes, [this] { waker_.Wake(); });
+    auto share = host_.memory.Ask(bytes, [this] { host_.waker.Wake(); });
     if (!share.ok()) {
       end_.error = ToRpcStatus(share.status());
       child_.Kill();
@@ -136,7 +134,7 @@ class Runner {
     waits_since_ = Now();
     v1::Progress waiting;
     waiting.set_stage("WAITING_FOR_MEMORY");
-    jobs_.Progress(job_.id, job_.lease_token, waiting.SerializeAsString());
+    host_.jobs.Progress(job_.id, job_.lease_token, waiting.SerializeAsString());
   }
 
   // Once the share is granted. A child that is gone ends its stream.
@@ -150,7 +148,7 @@ class Runner {
   }
 
   void Heartbeat() {
-    jobs_.Heartbeat(
+    host_.jobs.Heartbeat(
         job_.id, job_.lease_token,
         [lease = lease_](absl::StatusOr<JobRecord> answer) {
           if (answer.ok()) {
@@ -165,7 +163,7 @@ class Runner {
   }
 
   void CheckLease() {
-    if (Now() - lease_->confirmed > timing_.give_up_micros) {
+    if (Now() - lease_->confirmed > host_.timing.give_up_micros) {
       lease_->lost = true;
     }
     if (lease_->lost) child_.Kill();
@@ -173,7 +171,7 @@ class Runner {
 
   void CheckStop() {
     if (changed_.exchange(false)) {
-      const absl::StatusOr<JobRecord> now = jobs_.Get(job_.id);
+      const absl::StatusOr<JobRecord> now = host_.jobs.Get(job_.id);
       if (now.ok() && now->state == JobState::kCancelling) {
         lease_->cancel = true;
       }
@@ -184,13 +182,14 @@ class Runner {
     }
     const bool cancel = lease_->cancel;
     const bool drain =
-        draining_ || jobs_.Control().mode == QueueMode::kDraining;
+        host_.draining || host_.jobs.Control().mode == QueueMode::kDraining;
     if ((cancel || drain) && !asked_) {
       asked_ = true;
+      log_.Stopping(cancel ? "cancelled" : "drained");
       end_.cancel_requested = cancel;
       end_.drained = !cancel;
       child_.AskToStop();
-      kill_at_ = Now() + timing_.stop_grace_micros;
+      kill_at_ = Now() + host_.timing.stop_grace_micros;
     }
     if (Now() >= kill_at_) child_.Kill();
   }
@@ -203,13 +202,10 @@ class Runner {
     child_.Kill();
   }
 
-  JobStore& jobs_;
+  const AttemptHost& host_;
   const JobRecord& job_;
   ChildProcess child_;
-  const AttemptTiming& timing_;
-  MemoryBudget& memory_;
-  Waker& waker_;
-  const std::atomic<bool>& draining_;
+  AttemptLog log_;
   std::shared_ptr<LeaseState> lease_ = std::make_shared<LeaseState>();
   std::atomic<bool> changed_{false};
   std::unique_ptr<MemoryBudget::Share> share_;
@@ -236,13 +232,10 @@ void Waker::Clear() {
   (void)!::read(fd_, &count, sizeof(count));
 }
 
-AttemptEnd RunInChild(JobStore& jobs, const JobRecord& job,
+AttemptEnd RunInChild(const AttemptHost& host, const JobRecord& job,
                       const worker::v1::AttemptRequest& request,
-                      ChildProcess child, const AttemptTiming& timing,
-                      MemoryBudget& memory, Waker& waker,
-                      const std::atomic<bool>& draining) {
-  return Runner(jobs, job, std::move(child), timing, memory, waker, draining)
-      .Run(request);
+                      ChildProcess child) {
+  return Runner(host, job, std::move(child)).Run(request);
 }
 
 }  // namespace quant

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "quant/worker/v1/attempt.pb.h"
 #include "server/queue/job_store.h"
+#include "server/store/job_logs.h"
 #include "server/worker/child_process.h"
 #include "server/worker/memory_budget.h"
 
@@ -55,14 +56,21 @@ class Waker {
   int fd_;
 };
 
-// Runs one claimed job in `child`, until it ends. `draining` is looked at
-// whenever `waker` wakes. What the plan may take of `memory` is held to the
-// end.
-AttemptEnd RunInChild(JobStore& jobs, const JobRecord& job,
+// What an attempt runs with.
+struct AttemptHost {
+  JobStore& jobs;
+  MemoryBudget& memory;
+  const AttemptTiming& timing;
+  Waker& waker;
+  const std::atomic<bool>& draining;  // looked at whenever `waker` wakes
+  JobLogs::Writer& log;
+};
+
+// Runs one claimed job in `child`, until it ends. What the plan may take of the
+// memory is held to the end.
+AttemptEnd RunInChild(const AttemptHost& host, const JobRecord& job,
                       const worker::v1::AttemptRequest& request,
-                      ChildProcess child, const AttemptTiming& timing,
-                      MemoryBudget& memory, Waker& waker,
-                      const std::atomic<bool>& draining);
+                      ChildProcess child);
 
 }  // namespace quant
 

@@ -47,11 +47,11 @@ double SecondsSince(int64_t micros) {
 
 }  // namespace
 
-WorkerPool::WorkerPool(JobStore& jobs, ArtifactStore& artifacts,
-                       Metrics& metrics, SourceFinder find_source,
-                       WorkerOptions options)
-    : jobs_(jobs),
-      artifacts_(artifacts),
+WorkerPool::WorkerPool(const WorkerStores& stores, Metrics& metrics,
+                       SourceFinder find_source, WorkerOptions options)
+    : jobs_(stores.jobs),
+      artifacts_(stores.artifacts),
+      logs_(stores.logs),
       metrics_(metrics),
       find_source_(std::move(find_source)),
       options_(std::move(options)),
@@ -139,26 +139,31 @@ void WorkerPool::Maintain() {
 
 void WorkerPool::RunJob(Slot& slot, const JobRecord& job) {
   metrics_.queue.Waited(SecondsSince(std::max(job.create_time, job.run_after)));
-  Log(LogLevel::kInfo, "attempt_started",
-      {{"job", job.id}, {"attempt", job.attempt}});
+  JobLogs::Writer log(logs_, {.job_id = job.id,
+                              .create_time = job.create_time,
+                              .principal = job.owner.principal,
+                              .trace_id = TraceIdOf(job),
+                              .attempt = job.attempt});
+  const Claimed claimed = {.job = job, .log = log};
+  log.Write(LogLevel::kInfo, "attempt_started");
   const int64_t started = Clock::System().NowMicros();
   v1::JobSpec spec;
-  const absl::StatusOr<AttemptEnd> end = RunAttempt(slot, job, spec);
+  const absl::StatusOr<AttemptEnd> end = RunAttempt(slot, claimed, spec);
   if (end.ok() && end->lease_lost) {
     metrics_.queue.LeaseLost();
-    Log(LogLevel::kWarning, "lease_lost",
-        {{"job", job.id}, {"attempt", job.attempt}});
+    log.Write(LogLevel::kWarning, "lease_lost");
     return;
   }
-  Finish(job,
+  Finish(claimed,
          end.ok() ? Settle(job, spec, *end)
                   : Fail(job, end.status(), /*journal_advanced=*/false),
          SecondsSince(started));
 }
 
 absl::StatusOr<AttemptEnd> WorkerPool::RunAttempt(Slot& slot,
-                                                  const JobRecord& job,
+                                                  const Claimed& claimed,
                                                   v1::JobSpec& spec) {
+  const JobRecord& job = claimed.job;
   if (!spec.ParseFromString(job.spec)) {
     return MakeError(absl::StatusCode::kDataLoss, Reason::kInternal,
                      "the stored spec can't be read");
@@ -191,11 +196,17 @@ absl::StatusOr<AttemptEnd> WorkerPool::RunAttempt(Slot& slot,
   }
   request.set_threads(options_.threads_per_job);
   request.set_no_fsync(!options_.sync);
+  request.set_traceparent(job.traceparent);
   QUANT_ASSIGN_OR_RETURN(ChildProcess child,
                          ChildProcess::Start(options_.executable));
-  AttemptEnd end = RunInChild(jobs_, job, request, std::move(child),
-                              options_.timing, memory_, slot.waker, draining_);
-  if (end.unconfined) ReportSandbox(job, *end.unconfined);
+  const AttemptHost host = {.jobs = jobs_,
+                            .memory = memory_,
+                            .timing = options_.timing,
+                            .waker = slot.waker,
+                            .draining = draining_,
+                            .log = claimed.log};
+  AttemptEnd end = RunInChild(host, job, request, std::move(child));
+  if (end.unconfined) ReportSandbox(claimed, *end.unconfined);
   if (end.result && !end.lease_lost) {
     QUANT_RETURN_IF_ERROR(
         WriteFileAtomically(JoinPath(request.work_dir(), kResultName),
@@ -204,12 +215,12 @@ absl::StatusOr<AttemptEnd> WorkerPool::RunAttempt(Slot& slot,
   return end;
 }
 
-void WorkerPool::ReportSandbox(const JobRecord& job,
+void WorkerPool::ReportSandbox(const Claimed& claimed,
                                const std::string& missing) {
   metrics_.workers.SetConfined(missing.empty());
   if (missing.empty()) return;
-  Log(LogLevel::kWarning, "sandbox_incomplete",
-      {{"job", job.id}, {"msg", missing}});
+  claimed.log.Write(LogLevel::kWarning, "sandbox_incomplete",
+                    {{"msg", missing}});
 }
 
 std::optional<worker::v1::AttemptResult> WorkerPool::FinishedBefore(
@@ -307,8 +318,9 @@ void WorkerPool::Count(const worker::v1::AttemptResult& result) {
   metrics_.jobs.TensorsResumed(metric("tensors_resumed"));
 }
 
-void WorkerPool::Finish(const JobRecord& job, FinishRequest request,
+void WorkerPool::Finish(const Claimed& claimed, FinishRequest request,
                         double seconds) {
+  JobLogs::Writer& log = claimed.log;
   const Outcome outcome = request.outcome;
   const std::string reason = request.reason;
   google::rpc::Status error;
@@ -321,27 +333,25 @@ void WorkerPool::Finish(const JobRecord& job, FinishRequest request,
     if (GetReason(after.status()) == Reason::kLeaseLost) {
       metrics_.queue.LeaseLost();
     }
-    Log(LogLevel::kWarning, "finish_refused",
-        {{"job", job.id},
-         {"outcome", OutcomeName(outcome)},
-         {"msg", after.status().message()}});
+    log.Write(LogLevel::kWarning, "finish_refused",
+              {{"outcome", OutcomeName(outcome)},
+               {"msg", after.status().message()}});
     return;
   }
-  Log(LogLevel::kInfo, "attempt_ended",
-      {{"job", job.id},
-       {"attempt", job.attempt},
-       {"outcome", OutcomeName(outcome)},
-       {"state", JobStateName(after->state)},
-       {"reason", reason},
-       {"seconds", seconds},
-       {"msg", error.message()}});
+  log.Write(LogLevel::kInfo, "attempt_ended",
+            {{"outcome", OutcomeName(outcome)},
+             {"state", JobStateName(after->state)},
+             {"reason", reason},
+             {"seconds", seconds},
+             {"msg", error.message()}});
   if (!IsTerminal(after->state)) return;
   metrics_.jobs.Completed(JobStateName(after->state), after->state_reason,
                           after->attempt, SecondsSince(after->create_time));
-  CleanUp(*after, outcome);
+  CleanUp(*after, outcome, log);
 }
 
-void WorkerPool::CleanUp(const JobRecord& after, Outcome outcome) {
+void WorkerPool::CleanUp(const JobRecord& after, Outcome outcome,
+                         JobLogs::Writer& log) {
   // What a later RetryJob could use is kept; the sweeper knows it by its job.
   if (outcome == Outcome::kRetryableFailure || outcome == Outcome::kCrashed ||
       after.state_reason == ReasonName(Reason::kJobTimeout)) {
@@ -349,8 +359,8 @@ void WorkerPool::CleanUp(const JobRecord& after, Outcome outcome) {
   }
   const absl::Status status = artifacts_.RemoveWorkDirectory(after.id);
   if (status.ok()) return;
-  Log(LogLevel::kWarning, "work_directory_stays",
-      {{"job", after.id}, {"msg", status.message()}});
+  log.Write(LogLevel::kWarning, "work_directory_stays",
+            {{"msg", status.message()}});
 }
 
 }  // namespace quant

@@ -17,6 +17,7 @@
 #include "quant/v1/job.pb.h"
 #include "server/queue/job_store.h"
 #include "server/store/artifact_store.h"
+#include "server/store/job_logs.h"
 #include "server/telemetry/metrics.h"
 #include "server/worker/attempt_runner.h"
 
@@ -34,14 +35,20 @@ struct WorkerOptions {
   int64_t poll_micros = 5'000'000;
 };
 
+struct WorkerStores {
+  JobStore& jobs;
+  ArtifactStore& artifacts;
+  JobLogs& logs;
+};
+
 // Where a spec's model lies on this machine (see Planner::ResolveSource).
 using SourceFinder =
     std::function<absl::StatusOr<std::string>(const v1::Source&)>;
 
 class WorkerPool {
  public:
-  // Starts claiming. `jobs`, `artifacts` and `metrics` outlive the pool.
-  WorkerPool(JobStore& jobs, ArtifactStore& artifacts, Metrics& metrics,
+  // Starts claiming. What `stores` and `metrics` refer to outlives the pool.
+  WorkerPool(const WorkerStores& stores, Metrics& metrics,
              SourceFinder find_source, WorkerOptions options);
   // Drains.
   ~WorkerPool();
@@ -55,15 +62,20 @@ class WorkerPool {
     Waker waker;
     std::thread thread;
   };
+  // A job that was claimed, and who tells of it.
+  struct Claimed {
+    const JobRecord& job;
+    JobLogs::Writer& log;
+  };
 
   void Work(Slot& slot);
   void Maintain();
   absl::StatusOr<JobRecord> Claim();
   void RunJob(Slot& slot, const JobRecord& job);
-  absl::StatusOr<AttemptEnd> RunAttempt(Slot& slot, const JobRecord& job,
+  absl::StatusOr<AttemptEnd> RunAttempt(Slot& slot, const Claimed& claimed,
                                         v1::JobSpec& spec);
   // Loudly, when a kernel can't confine what reads models of strangers.
-  void ReportSandbox(const JobRecord& job, const std::string& missing);
+  void ReportSandbox(const Claimed& claimed, const std::string& missing);
   // The result of an attempt that was finished but not published: a crash came
   // between. It is published as it is, without doing the work again.
   std::optional<worker::v1::AttemptResult> FinishedBefore(
@@ -75,13 +87,14 @@ class WorkerPool {
                      bool journal_advanced);
   FinishRequest Settle(const JobRecord& job, const v1::JobSpec& spec,
                        const AttemptEnd& end);
-  void Finish(const JobRecord& job, FinishRequest request, double seconds);
-  void CleanUp(const JobRecord& after, Outcome outcome);
+  void Finish(const Claimed& claimed, FinishRequest request, double seconds);
+  void CleanUp(const JobRecord& after, Outcome outcome, JobLogs::Writer& log);
   void Count(const worker::v1::AttemptResult& result);
   void UpdateSlots(int busy_change);
 
   JobStore& jobs_;
   ArtifactStore& artifacts_;
+  JobLogs& logs_;
   Metrics& metrics_;
   const SourceFinder find_source_;
   const WorkerOptions options_;

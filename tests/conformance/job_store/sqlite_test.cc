@@ -60,6 +60,7 @@ void ExpectSameJob(const JobRecord& a, const JobRecord& b) {
   EXPECT_EQ(a.spec, b.spec);
   EXPECT_EQ(a.labels, b.labels);
   EXPECT_EQ(a.owner, b.owner);
+  EXPECT_EQ(a.traceparent, b.traceparent);
   EXPECT_EQ(a.state, b.state);
   EXPECT_EQ(a.state_reason, b.state_reason);
   EXPECT_EQ(a.attempt, b.attempt);
@@ -235,8 +236,9 @@ TEST_F(SqliteStore, ANewerSchemaIsRefused) {
   EXPECT_TRUE(store_->Get(id).ok());
 }
 
-// Takes away what version 3 brought.
+// Takes away what versions 3 and 4 brought.
 constexpr char kSinceVersion2[] =
+    "ALTER TABLE job_spec DROP COLUMN traceparent; "
     "DROP TABLE control; DROP INDEX job_by_end; "
     "ALTER TABLE job_spec DROP COLUMN priority; "
     "ALTER TABLE job_spec DROP COLUMN retention; "
@@ -253,10 +255,16 @@ TEST_F(SqliteStore, AQueueWithoutPrioritiesIsMigrated) {
   Open();
   EXPECT_EQ(store_->Get(old)->priority, kNormalPriority);
   EXPECT_EQ(store_->Get(old)->owner.tenant, "t");
+  EXPECT_EQ(store_->Get(old)->traceparent, "");
   const std::string normal = queue_.Enqueue()->id;
   const std::string urgent =
-      queue_.Enqueue({.spec = "new", .priority = kMostPriority})->id;
+      queue_
+          .Enqueue({.spec = "new",
+                    .priority = kMostPriority,
+                    .traceparent = "00-1-2-01"})
+          ->id;
   Reopen();
+  EXPECT_EQ(store_->Get(urgent)->traceparent, "00-1-2-01");
   for (const std::string& id : {urgent, old, normal}) {
     EXPECT_EQ(queue_.Claim()->id, id);
   }

@@ -66,6 +66,7 @@ void ApiTest::Start() {
   jobs_ = MakeMemoryJobStore(queue, clock);
   artifacts_ = *OpenLocalArtifactStore((temp_ / "artifacts").string());
   uploads_ = *OpenLocalUploadStore((temp_ / "uploads").string());
+  logs_ = *JobLogs::Open(temp_.string());
   PlannerOptions planner;
   planner.model_roots = {std::string(QUANT_SOURCE_DIR) + "/examples",
                          (temp_ / "models").string()};
@@ -77,8 +78,8 @@ void ApiTest::Start() {
   compute_ = std::make_unique<Executor>("compute", 2, 100);
   streams_ = std::make_unique<Streams>(clock, max_streams_, 10'000);
   limiter_ = std::make_unique<Limiter>(limits_, clock);
-  env_.reset(new ApiEnv{*jobs_, *artifacts_, *uploads_, *planner_, *io_,
-                        *compute_, *streams_, metrics_, clock, options_,
+  env_.reset(new ApiEnv{*jobs_, *artifacts_, *uploads_, *logs_, *planner_,
+                        *io_, *compute_, *streams_, metrics_, clock, options_,
                         authenticator_.get(), limiter_.get()});
   server_ = *ApiServer::Start({.listen = "127.0.0.1:0", .tls = {}}, *env_);
   grpc::ChannelArguments arguments;

@@ -82,6 +82,7 @@ class ApiTest : public testing::Test {
   std::unique_ptr<JobStore> jobs_;
   std::unique_ptr<ArtifactStore> artifacts_;
   std::unique_ptr<UploadStore> uploads_;
+  std::unique_ptr<JobLogs> logs_;
   std::unique_ptr<Planner> planner_;
   std::unique_ptr<Executor> io_;
   std::unique_ptr<Executor> compute_;

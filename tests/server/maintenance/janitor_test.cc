@@ -45,7 +45,8 @@ class JanitorTest : public testing::Test {
         *OpenLocalUploadStore(root_.path(), {.sync = false, .clock = &clock_});
   }
   void Sweep(const JanitorOptions& options) {
-    Janitor(*jobs_, *artifacts_, *uploads_, metrics_, clock_, options).Sweep();
+    Janitor({*jobs_, *artifacts_, *uploads_, *logs_}, metrics_, clock_, options)
+        .Sweep();
   }
 
   JobRecord Await(const std::function<void(JobCallback)>& start) {
@@ -120,6 +121,7 @@ class JanitorTest : public testing::Test {
   std::unique_ptr<JobStore> jobs_;
   std::unique_ptr<ArtifactStore> artifacts_;
   std::unique_ptr<UploadStore> uploads_;
+  std::unique_ptr<JobLogs> logs_ = *JobLogs::Open(root_.path());
 };
 
 TEST_F(JanitorTest, EndedJobsGoWithTheirArtifacts) {
@@ -254,9 +256,21 @@ TEST_F(JanitorTest, WhatACrashLeftOfUploads) {
   EXPECT_TRUE(PathExists(BlobPath("bytes")));
 }
 
+TEST_F(JanitorTest, LogsGoWithTheirJobs) {
+  const JobRecord own = Ended(/*retention=*/kHour);
+  const JobRecord other = Ended();
+  const std::string orphan = "0123456789abcdefghjkmnpqrs";
+  for (const std::string& id : {own.id, other.id, orphan}) {
+    JobLogs::Writer(*logs_, {.job_id = id}).Note(LogLevel::kInfo, "event");
+  }
+  clock_.Advance(2 * kHour);
+  Sweep({});
+  EXPECT_EQ(*logs_->Ids(), std::vector<std::string>{other.id});
+}
+
 TEST_F(JanitorTest, ItSweepsByItself) {
   const JobRecord own = Ended(/*retention=*/kHour);
-  Janitor janitor(*jobs_, *artifacts_, *uploads_, metrics_, clock_,
+  Janitor janitor({*jobs_, *artifacts_, *uploads_, *logs_}, metrics_, clock_,
                   {.interval_micros = 1000});
   janitor.Start();
   clock_.Advance(kHour);

@@ -209,10 +209,17 @@ TEST_F(FaultsTest, ALeaseOfAnotherOwnerIsRespected) {
   ASSERT_TRUE(child.ok()) << child.status();
   Waker waker;
   MemoryBudget memory(0);
+  const AttemptTiming timing;
   const std::atomic<bool> draining = false;
+  JobLogs::Writer log(*logs_, {.job_id = id});
+  const AttemptHost host = {.jobs = *jobs_,
+                            .memory = memory,
+                            .timing = timing,
+                            .waker = waker,
+                            .draining = draining,
+                            .log = log};
   auto end = std::async(std::launch::async, [&] {
-    return RunInChild(*jobs_, job, request, *std::move(child), {}, memory,
-                      waker, draining);
+    return RunInChild(host, job, request, *std::move(child));
   });
   WaitForHalf(id);
   ASSERT_EQ(*jobs_->ReleaseOwner("one"), 1);

@@ -131,6 +131,7 @@ WorkerTest::WorkerTest() {
   auto store = OpenLocalArtifactStore(root_ + "/data", {.sync = false});
   EXPECT_TRUE(store.ok()) << store.status();
   artifacts_ = *std::move(store);
+  logs_ = *JobLogs::Open(root_ + "/data");
   OpenJobs({.backoff_base_micros = 1000, .backoff_max_micros = 10'000});
 }
 
@@ -154,7 +155,7 @@ void WorkerTest::StartPool(const std::function<void(WorkerOptions&)>& change) {
   options.timing.heartbeat_micros = 100'000;
   if (change) change(options);
   pool_ = std::make_unique<WorkerPool>(
-      *jobs_, *artifacts_, metrics_,
+      WorkerStores{*jobs_, *artifacts_, *logs_}, metrics_,
       [](const v1::Source& source) -> absl::StatusOr<std::string> {
         if (PathExists(source.server_path())) return source.server_path();
         return MakeError(absl::StatusCode::kFailedPrecondition,

@@ -87,6 +87,7 @@ class WorkerTest : public ::testing::Test {
   Metrics metrics_;
   std::unique_ptr<JobStore> jobs_;
   std::unique_ptr<ArtifactStore> artifacts_;
+  std::unique_ptr<JobLogs> logs_;
   std::unique_ptr<WorkerPool> pool_;
 };
 
