@@ -10,11 +10,14 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "core/base/error.h"
+#include "core/base/file.h"
 #include "core/base/status_macros.h"
 #include "server/api/api_server.h"
 #include "server/api/credentials.h"
 #include "server/auth/authenticator.h"
+#include "server/config/reload.h"
 #include "server/data_dir.h"
 #include "server/maintenance/janitor.h"
 #include "server/queue/sqlite_job_store.h"
@@ -83,7 +86,11 @@ void StartWatchdog(absl::Duration limit) {
 // In the order of construction; what is used comes before its users.
 struct App::Parts {
   Parts(const ServerConfig& config, DataDir data)
-      : config(config), data_dir(std::move(data)) {}
+      : config(config),
+        data_dir(std::move(data)),
+        retention_micros(absl::ToInt64Microseconds(config.retention)) {
+    metrics.config.Taken(/*waiting=*/0);
+  }
 
   absl::Status LoadAuthFile();
   absl::Status OpenStores();
@@ -91,11 +98,17 @@ struct App::Parts {
   absl::Status StartServing();
   void StartWorkers();
   void StartJanitor();
+  Limits LimitsOfConfig() const;
+  JanitorOptions JanitorOptionsOfConfig() const;
+  void Reload(const absl::StatusOr<ServerConfig>& next);
   std::string RenderMetrics();
   void Drain();
 
-  const ServerConfig config;
+  // What is reloadable of it belongs to the thread of Reload and Drain; the
+  // rest never changes.
+  ServerConfig config;
   const DataDir data_dir;
+  std::atomic<int64_t> retention_micros;
   const std::string owner = NewIncarnation();
   Metrics metrics;
   std::unique_ptr<Authenticator> authenticator;
@@ -115,6 +128,7 @@ struct App::Parts {
   std::unique_ptr<HttpServer> http;
   std::string grpc_address;
   std::string http_address;
+  std::atomic<bool> workers_up = false;  // from then on they may be asked
   std::atomic<bool> drained = false;
 };
 
@@ -138,8 +152,11 @@ absl::Status App::Parts::LoadAuthFile() {
 }
 
 absl::Status App::Parts::OpenStores() {
-  QUANT_ASSIGN_OR_RETURN(jobs,
-                         OpenSqliteJobStore({.path = data_dir.queue_path()}));
+  SqliteJobStoreConfig queue = {.path = data_dir.queue_path()};
+  queue.options.committed = [this](double seconds) {
+    metrics.queue.Committed(seconds);
+  };
+  QUANT_ASSIGN_OR_RETURN(jobs, OpenSqliteJobStore(queue));
   // Nobody else can be working for this store: its directory is locked.
   QUANT_ASSIGN_OR_RETURN(int64_t released, jobs->ReleaseAllBut(owner));
   QUANT_ASSIGN_OR_RETURN(
@@ -181,13 +198,8 @@ absl::Status App::Parts::StartServing() {
   ApiOptions options;
   QUANT_ASSIGN_OR_RETURN(options.page_token_key, data_dir.PageTokenKey());
   options.memory_limit_bytes = config.memory_limit_bytes;
-  options.retention_micros = absl::ToInt64Microseconds(config.retention);
-  limiter = std::make_unique<Limiter>(
-      Limits{.open_jobs = config.max_open_jobs,
-             .stored_bytes = config.max_stored_bytes,
-             .streams = config.max_streams,
-             .calls_per_second = config.max_calls_per_second},
-      clock);
+  options.retention_micros = &retention_micros;
+  limiter = std::make_unique<Limiter>(LimitsOfConfig(), clock);
   env.reset(new ApiEnv{*jobs, *artifacts, *uploads, *logs, *planner, *io,
                        *compute, *streams, metrics, clock, std::move(options),
                        authenticator.get(), limiter.get()});
@@ -221,6 +233,16 @@ std::string App::Parts::RenderMetrics() {
   const int64_t age = oldest == 0 ? 0 : env->clock.NowMicros() - oldest;
   metrics.queue.SetOldestAge(static_cast<double>(age) * 1e-6);
   metrics.queue.SetCommits(stats.commits, stats.commands);
+  if (auto wal = IdentityOf(data_dir.queue_path() + "-wal"); wal.ok()) {
+    metrics.queue.SetWalBytes(wal->size_bytes);
+  }
+  metrics.rpc.SetQueued("io", io->depth());
+  metrics.rpc.SetQueued("compute", compute->depth());
+  metrics.rpc.SetStreams(streams->size());
+  if (workers_up) {
+    metrics.workers.SetMemory(workers->granted_memory_bytes(),
+                              config.memory_limit_bytes);
+  }
   if (auto free = artifacts->FreeBytes(); free.ok()) {
     metrics.storage.SetFree(*free);
   }
@@ -248,15 +270,43 @@ void App::Parts::StartWorkers() {
         return planner->ResolveSource(source);
       },
       std::move(options));
+  workers_up = true;
+}
+
+Limits App::Parts::LimitsOfConfig() const {
+  return {.open_jobs = config.max_open_jobs,
+          .stored_bytes = config.max_stored_bytes,
+          .streams = config.max_streams,
+          .calls_per_second = config.max_calls_per_second};
+}
+
+JanitorOptions App::Parts::JanitorOptionsOfConfig() const {
+  return {.retention_micros = absl::ToInt64Microseconds(config.retention),
+          .upload_ttl_micros = absl::ToInt64Microseconds(config.upload_ttl)};
+}
+
+void App::Parts::Reload(const absl::StatusOr<ServerConfig>& next) {
+  if (!next.ok()) {
+    metrics.config.Refused();
+    return Log(LogLevel::kError, "config_refused",
+               {{"msg", next.status().message()}});
+  }
+  const ConfigChanges changes = TakeOver(*next, config);
+  limiter->SetLimits(LimitsOfConfig());
+  janitor->SetOptions(JanitorOptionsOfConfig());
+  retention_micros = absl::ToInt64Microseconds(config.retention);
+  SetLogFormat(config.log_format);
+  metrics.config.Taken(static_cast<int64_t>(changes.waiting.size()));
+  Log(changes.waiting.empty() ? LogLevel::kInfo : LogLevel::kWarning,
+      "config_reloaded",
+      {{"applied", absl::StrJoin(changes.applied, ",")},
+       {"waiting_for_restart", absl::StrJoin(changes.waiting, ",")}});
 }
 
 void App::Parts::StartJanitor() {
-  const JanitorOptions options = {
-      .retention_micros = absl::ToInt64Microseconds(config.retention),
-      .upload_ttl_micros = absl::ToInt64Microseconds(config.upload_ttl)};
   janitor = std::make_unique<Janitor>(
       JanitorStores{*jobs, *artifacts, *uploads, *logs}, metrics,
-      Clock::System(), options);
+      Clock::System(), JanitorOptionsOfConfig());
   janitor->Start();
 }
 
@@ -301,6 +351,10 @@ absl::StatusOr<std::unique_ptr<App>> App::Start(const ServerConfig& config) {
 const std::string& App::grpc_address() const { return parts_->grpc_address; }
 
 const std::string& App::http_address() const { return parts_->http_address; }
+
+void App::Reload(const absl::StatusOr<ServerConfig>& next) {
+  parts_->Reload(next);
+}
 
 void App::Drain() { parts_->Drain(); }
 

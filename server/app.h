@@ -24,6 +24,11 @@ class App {
   const std::string& grpc_address() const;
   const std::string& http_address() const;
 
+  // New settings, or why they were refused: what can change while the server
+  // runs is taken over, and a bad file changes nothing. Says so in the log. Not
+  // beside Drain.
+  void Reload(const absl::StatusOr<ServerConfig>& next);
+
   // The orderly end, within config.drain_timeout: no more claims; JobService is
   // NOT_SERVING and new work refused; watches end with SERVER_DRAINING; running
   // attempts stop and their jobs go back to the queue unharmed; open calls end;

@@ -1,11 +1,14 @@
 // quantd: the server, and commands for who runs it. `quantd attempt --fd N` is
 // the worker process that the server starts for each attempt.
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
+#include "core/base/status_macros.h"
 #include "core/base/version.h"
 #include "server/app.h"
 #include "server/auth/commands.h"
@@ -29,12 +32,20 @@ int AttemptMain(int argc, char** argv) {
     std::fprintf(stderr, "usage: quantd attempt --fd N (started by quantd)\n");
     return kExitUsage;
   }
-  UnblockStopSignals();
+  UnblockSignals();
   return RunAttempt(fd);
 }
 
-int Serve(const ServerConfig& config) {
-  BlockStopSignals();
+absl::StatusOr<ServerConfig> ReadSettings(
+    const std::vector<std::string>& arguments) {
+  QUANT_ASSIGN_OR_RETURN(CommandLine line,
+                         ParseCommandLine(arguments, ProcessEnvironment()));
+  return std::move(line.config);
+}
+
+int Serve(const ServerConfig& config,
+          const std::vector<std::string>& arguments) {
+  BlockSignals();
   InitLogging(config.log_format);
   absl::StatusOr<std::unique_ptr<App>> app = App::Start(config);
   if (!app.ok()) {
@@ -46,7 +57,10 @@ int Serve(const ServerConfig& config) {
               (*app)->grpc_address().c_str(), (*app)->http_address().c_str(),
               config.data_dir.c_str());
   std::fflush(stdout);
-  const int signal = WaitForStopSignal();
+  int signal = WaitForSignal();
+  for (; signal == SIGHUP; signal = WaitForSignal()) {
+    (*app)->Reload(ReadSettings(arguments));
+  }
   Log(LogLevel::kInfo, "drain_started", {{"signal", signal}});
   (*app)->Drain();
   app->reset();
@@ -67,7 +81,7 @@ int ServerMain(int argc, char** argv) {
     std::fputs(line->print->c_str(), stdout);
     return 0;
   }
-  return Serve(line->config);
+  return Serve(line->config, arguments);
 }
 
 }  // namespace

@@ -9,16 +9,17 @@
 namespace quant {
 namespace {
 
-sigset_t StopSignals() {
+sigset_t Signals() {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGHUP);
   return set;
 }
 
 int Wait() {
-  const sigset_t set = StopSignals();
+  const sigset_t set = Signals();
   int signal = 0;
   while (sigwait(&set, &signal) != 0) {
   }
@@ -27,19 +28,24 @@ int Wait() {
 
 }  // namespace
 
-void BlockStopSignals() {
-  const sigset_t set = StopSignals();
+void BlockSignals() {
+  const sigset_t set = Signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
 }
 
-void UnblockStopSignals() {
-  const sigset_t set = StopSignals();
+void UnblockSignals() {
+  const sigset_t set = Signals();
   pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
 }
 
-int WaitForStopSignal() {
+int WaitForSignal() {
   const int first = Wait();
-  std::thread([] { _exit(128 + Wait()); }).detach();
+  if (first == SIGHUP) return first;
+  std::thread([] {
+    int next = SIGHUP;
+    while (next == SIGHUP) next = Wait();
+    _exit(128 + next);
+  }).detach();
   return first;
 }
 

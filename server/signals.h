@@ -1,18 +1,19 @@
-// SIGTERM and SIGINT as events instead of interruptions.
+// SIGTERM, SIGINT and SIGHUP as events instead of interruptions.
 #ifndef QUANT_SERVER_SIGNALS_H_
 #define QUANT_SERVER_SIGNALS_H_
 
 namespace quant {
 
 // Blocks the signals in this thread and those it will start. Call first.
-void BlockStopSignals();
+void BlockSignals();
 
 // Undoes it: for a process that was started by one that blocks them.
-void UnblockStopSignals();
+void UnblockSignals();
 
-// Returns the first signal. From then on a second one ends the process at once
+// Returns the next signal. SIGHUP wants the settings to be read again; the
+// others are a stop, and from then on a second one ends the process at once
 // with exit code 128 + signal.
-int WaitForStopSignal();
+int WaitForSignal();
 
 }  // namespace quant
 

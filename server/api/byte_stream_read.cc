@@ -121,6 +121,7 @@ class ReadStream final
       const auto bytes = absl::MakeSpan(data, static_cast<size_t>(size));
       absl::Status status = reader_->ReadAt(next_, bytes);
       if (!status.ok()) return End(status);
+      env_.metrics.storage.Read(size);
       if (digest_) digest_->Update(absl::MakeConstSpan(bytes));
       next_ += size;
     }

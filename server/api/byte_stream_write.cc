@@ -82,6 +82,7 @@ class WriteStream final
     const std::string& data = request_.data();
     QUANT_RETURN_IF_ERROR(OfData(writer_->Append(absl::MakeConstSpan(
         reinterpret_cast<const uint8_t*>(data.data()), data.size()))));
+    env_.metrics.storage.Written(static_cast<int64_t>(data.size()));
     finish_seen_ = request_.finish_write();
     return absl::OkStatus();
   }

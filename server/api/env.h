@@ -2,6 +2,7 @@
 #ifndef QUANT_SERVER_API_ENV_H_
 #define QUANT_SERVER_API_ENV_H_
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 
@@ -24,8 +25,9 @@ struct ApiOptions {
   std::string page_token_key;
   // Attempts that a new job may have.
   int max_attempts = 5;
-  // How long ended jobs are kept that say nothing of it; 0: for ever.
-  int64_t retention_micros = 0;
+  // How long ended jobs are kept that say nothing of it, as long as the server
+  // lives; 0, or null: for ever.
+  const std::atomic<int64_t>* retention_micros = nullptr;
   // What all attempts together may take; 0: no limit.
   int64_t memory_limit_bytes = 0;
   // A watch is never silent for longer.

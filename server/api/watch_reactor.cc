@@ -324,7 +324,8 @@ grpc::ServerWriteReactor<v1::WatchJobResponse>* StartWatch(
 
 v1::Job DescribeJob(const ApiEnv& env, const JobRecord& record) {
   v1::Job job = JobToProto(record);
-  const int64_t retention = env.options.retention_micros;
+  const std::atomic<int64_t>* kept = env.options.retention_micros;
+  const int64_t retention = kept == nullptr ? 0 : kept->load();
   if (record.expire_time != 0) {
     *job.mutable_expire_time() = ToTimestamp(record.expire_time);
   } else if (record.end_time != 0 && retention != 0) {

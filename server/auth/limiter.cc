@@ -25,7 +25,17 @@ std::string Named(const Principal& caller) {
 }  // namespace
 
 Limiter::Limiter(const Limits& limits, const Clock& clock)
-    : limits_(limits), clock_(clock) {}
+    : clock_(clock), limits_(limits) {}
+
+Limits Limiter::limits() const {
+  std::lock_guard lock(mutex_);
+  return limits_;
+}
+
+void Limiter::SetLimits(const Limits& limits) {
+  std::lock_guard lock(mutex_);
+  limits_ = limits;
+}
 
 Limiter::Account& Limiter::AccountLocked(const Principal& caller, int64_t now) {
   const double rate = static_cast<double>(limits_.calls_per_second);
@@ -42,8 +52,8 @@ Limiter::Account& Limiter::AccountLocked(const Principal& caller, int64_t now) {
 }
 
 absl::Status Limiter::TakeCall(const Principal& caller) {
-  if (limits_.calls_per_second == 0) return absl::OkStatus();
   std::lock_guard lock(mutex_);
+  if (limits_.calls_per_second == 0) return absl::OkStatus();
   Account& account = AccountLocked(caller, clock_.MonotonicMicros());
   if (account.tokens >= 1) {
     account.tokens -= 1;
@@ -76,7 +86,7 @@ void Limiter::GiveBackStream(const Principal& caller) {
 
 absl::Status Limiter::CheckBytes(const Principal& caller, int64_t stored,
                                  int64_t more) const {
-  const int64_t limit = limits_.stored_bytes;
+  const int64_t limit = limits().stored_bytes;
   const int64_t wanted = CheckedAdd(stored, more).value_or(INT64_MAX);
   if (limit == 0 || more <= 0 || wanted <= limit) return absl::OkStatus();
   return Exhausted(

@@ -27,7 +27,9 @@ class Limiter {
   // `clock` outlives it.
   Limiter(const Limits& limits, const Clock& clock);
 
-  const Limits& limits() const { return limits_; }
+  Limits limits() const;
+  // From the next call on; what is open stays.
+  void SetLimits(const Limits& limits);
 
   // RESOURCE_EXHAUSTED RATE_LIMITED. A bucket of tokens: what was not used is
   // kept for two seconds.
@@ -48,9 +50,9 @@ class Limiter {
   };
   Account& AccountLocked(const Principal& caller, int64_t now);
 
-  const Limits limits_;
   const Clock& clock_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
+  Limits limits_;
   // By principal: as many as the file of credentials names, and those that it
   // has named since the start.
   std::map<std::string, Account> accounts_;

@@ -6,7 +6,7 @@
 #include "core/base/file.h"
 #include "core/base/limits.h"
 #include "core/base/names.h"
-#include "server/config/settings.h"
+#include "server/config/schema.h"
 
 namespace quant {
 namespace {
@@ -19,7 +19,7 @@ void ReadEntry(const std::string& path, const YAML::Node& key,
     return;
   }
   const std::string name = key.Scalar();
-  if (FindSetting(name) == nullptr) {
+  if (!FindSettingSchema(name)) {
     const absl::Status unknown =
         UnknownNameError("setting", name, SettingNames());
     out.problems.push_back(absl::StrCat(where, ": ", unknown.message()));

@@ -1,5 +1,6 @@
-// The YAML file of --config: a mapping from setting names to a scalar, or to a
-// list of scalars. Private to server/config.
+// The YAML file of --config: a mapping from the names in
+// proto/quant/server/v1/config.proto to a scalar, or to a list of scalars.
+// Private to server/config.
 #ifndef QUANT_SERVER_CONFIG_CONFIG_FILE_H_
 #define QUANT_SERVER_CONFIG_CONFIG_FILE_H_
 

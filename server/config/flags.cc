@@ -16,6 +16,7 @@
 #include "core/base/names.h"
 #include "core/base/version.h"
 #include "server/config/config_file.h"
+#include "server/config/schema.h"
 #include "server/config/settings.h"
 
 namespace quant {
@@ -26,7 +27,9 @@ constexpr char kDescription[] =
 constexpr char kFooter[] =
     "Every setting is also an environment variable (--data-dir is "
     "QUANT_DATA_DIR) and\na key of the YAML file given by --config (data-dir: "
-    "...). Flags win over the\nenvironment, the environment over the file.\n\n"
+    "...). Flags win over the\nenvironment, the environment over the file. On "
+    "SIGHUP what can change is taken over\nfrom a changed file; the log says "
+    "what waits for a restart.\n\n"
     "quantd doctor, quantd backup and quantd restore look after the data, "
     "quantd "
     "token\nmakes credentials; see their --help.";
@@ -73,6 +76,7 @@ class Collector {
     for (const Setting& setting : Settings()) {
       const std::optional<SettingValue> value = Find(setting);
       if (!value) continue;
+      config.given[setting.name] = value->values;
       const absl::Status status = Check(setting, *value, config);
       if (!status.ok()) {
         problems_.push_back(

@@ -3,6 +3,7 @@
 #define QUANT_SERVER_CONFIG_SERVER_CONFIG_H_
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,9 @@ struct ServerConfig {
   std::string auth_file;  // who may do what; empty = whoever connects, all
   LogFormat log_format = LogFormat::kText;
   bool sync = true;  // false (benchmarks only): power loss may lose jobs
+
+  // The texts that were given, by setting.
+  std::map<std::string, std::vector<std::string>> given;
 
   bool tls() const { return !tls_cert.empty(); }
 };

@@ -276,19 +276,6 @@ constexpr Setting kSettings[] = {
 
 absl::Span<const Setting> Settings() { return kSettings; }
 
-const Setting* FindSetting(const std::string& name) {
-  for (const Setting& setting : kSettings) {
-    if (setting.name == name) return &setting;
-  }
-  return nullptr;
-}
-
-std::vector<std::string> SettingNames() {
-  std::vector<std::string> names;
-  for (const Setting& setting : kSettings) names.emplace_back(setting.name);
-  return names;
-}
-
 std::vector<std::string> CheckTogether(ServerConfig& config) {
   std::vector<std::string> problems;
   if (config.data_dir.empty()) {

@@ -24,9 +24,8 @@ struct Setting {
                         const std::vector<std::string>& values);
 };
 
+// One per field of proto/quant/server/v1/config.proto.
 absl::Span<const Setting> Settings();
-const Setting* FindSetting(const std::string& name);
-std::vector<std::string> SettingNames();
 
 // What only the settings together can tell; one message per problem. Fills in
 // defaults that depend on the machine.

@@ -39,11 +39,21 @@ void Janitor::Start() {
 void Janitor::Run(std::stop_token stop) {
   while (!stop.stop_requested()) {
     Sweep();
+    const std::chrono::microseconds interval(Options().interval_micros);
     std::unique_lock lock(mutex_);
-    wake_.wait_for(lock, stop,
-                   std::chrono::microseconds(options_.interval_micros),
+    wake_.wait_for(lock, stop, interval,
                    [] { return false; });
   }
+}
+
+JanitorOptions Janitor::Options() {
+  std::lock_guard lock(mutex_);
+  return options_;
+}
+
+void Janitor::SetOptions(const JanitorOptions& options) {
+  std::lock_guard lock(mutex_);
+  options_ = options;
 }
 
 void Janitor::Sweep() {
@@ -55,7 +65,8 @@ void Janitor::Sweep() {
 void Janitor::SweepJobs() {
   // What can't be removed now holds up nothing, and comes again with the next
   // round.
-  ExpiredQuery query = {.retention = options_.retention_micros, .limit = kPage};
+  ExpiredQuery query = {.retention = Options().retention_micros,
+                        .limit = kPage};
   absl::StatusOr<std::vector<JobRecord>> page;
   JobRecord last;
   do {
@@ -130,9 +141,8 @@ absl::StatusOr<std::vector<std::string>> Janitor::UploadsInUse() {
 
 void Janitor::SweepUploads() {
   UploadStore::SweepRequest request;
-  if (options_.upload_ttl_micros != 0) {
-    request.unused_since = clock_.NowMicros() - options_.upload_ttl_micros;
-  }
+  const int64_t ttl = Options().upload_ttl_micros;
+  if (ttl != 0) request.unused_since = clock_.NowMicros() - ttl;
   absl::StatusOr<std::vector<std::string>> in_use = UploadsInUse();
   if (!in_use.ok()) return Complain("upload_sweep_failed", in_use.status());
   request.keep.insert(in_use->begin(), in_use->end());

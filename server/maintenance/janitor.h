@@ -44,10 +44,14 @@ class Janitor {
   // destruction. What fails is logged, and tried again.
   void Start();
 
+  // From the next round on.
+  void SetOptions(const JanitorOptions& options);
+
   // One round, here.
   void Sweep();
 
  private:
+  JanitorOptions Options();
   void SweepJobs();
   void SweepUploads();
   // Logs of jobs that are gone: a crash came between the two deletions.
@@ -65,8 +69,8 @@ class Janitor {
   bool logs_swept_ = false;  // since the start, which is enough
   Metrics& metrics_;
   const Clock& clock_;
-  const JanitorOptions options_;
   std::mutex mutex_;
+  JanitorOptions options_;  // under mutex_
   std::condition_variable_any wake_;
   std::jthread thread_;  // last: uses all of the above
 };

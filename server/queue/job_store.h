@@ -230,6 +230,8 @@ struct QueueOptions {
   int max_events_per_job = 1000;  // older ones are compacted
   int64_t request_id_ttl_micros = int64_t{7} * 24 * 3600 * 1'000'000;
   uint64_t jitter_seed = 0;  // 0: from the operating system
+  // Told of every durable commit and how long it took; on the store's thread.
+  std::function<void(double seconds)> committed = nullptr;
 };
 
 }  // namespace quant

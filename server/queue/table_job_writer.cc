@@ -117,8 +117,13 @@ absl::Status TableJobStore::Transact(const Batch& batch,
       return failure;
     }
   }
+  const int64_t start = clock_.MonotonicMicros();
   QUANT_RETURN_IF_ERROR(commands_->Commit());
   if (commands_->wrote()) {
+    const int64_t micros = clock_.MonotonicMicros() - start;
+    if (options_.committed) {
+      options_.committed(static_cast<double>(micros) * 1e-6);
+    }
     ++commits_;
     committed_commands_ += static_cast<int64_t>(batch.size());
   }

@@ -3,6 +3,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <atomic>
 #include <csignal>
 #include <ctime>
 #include <memory>
@@ -85,7 +86,7 @@ struct Logger {
     out.set_error_handler([](const std::string&) {});
   }
   spdlog::logger out;
-  LogFormat format = LogFormat::kText;
+  std::atomic<LogFormat> format = LogFormat::kText;
 };
 
 // Never destroyed: threads may log while the process exits.
@@ -124,6 +125,8 @@ void InitLogging(LogFormat format, LogLevel least) {
   GetLogger().format = format;
   GetLogger().out.set_level(ToSpdlog(least));
 }
+
+void SetLogFormat(LogFormat format) { GetLogger().format = format; }
 
 void Log(LogLevel level, absl::string_view event,
          absl::Span<const LogField> fields) {

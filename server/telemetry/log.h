@@ -48,6 +48,9 @@ class LogField {
 // kInfo upwards is written. Call before other threads start.
 void InitLogging(LogFormat format, LogLevel least = LogLevel::kInfo);
 
+// At any time.
+void SetLogFormat(LogFormat format);
+
 // Writes {"ts", "level", "event", fields...}. `event` is a constant like
 // "attempt_started"; human words go into the field "msg".
 void Log(LogLevel level, absl::string_view event,

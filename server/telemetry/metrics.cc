@@ -105,7 +105,16 @@ void RpcMethodMetrics::Handled(absl::StatusCode code, double seconds) {
 RpcMetrics::RpcMetrics(Registry& registry)
     : registry_(registry),
       rejected_(CounterFamily(registry, "quant_rpc_rejected_total",
-                              "RPCs turned away before any work")) {}
+                              "RPCs turned away before any work")),
+      queued_(GaugeFamily(registry, "quant_executor_queued",
+                          "Tasks that wait for a thread of the server")),
+      streams_(GaugeFamily(registry, "quant_streams_active",
+                           "Open streams of all kinds")
+                   .Add({})) {}
+
+void RpcMetrics::SetQueued(const std::string& executor, int64_t tasks) {
+  queued_.Add({{"executor", executor}}).Set(static_cast<double>(tasks));
+}
 
 RpcMethodMetrics& RpcMetrics::Method(const std::string& method) {
   std::lock_guard lock(mutex_);
@@ -141,6 +150,14 @@ QueueMetrics::QueueMetrics(Registry& registry)
                             "Time a job was due before a worker took it")
                 .Add({}, Buckets{.005, .01, .025, .05, .1, .25, .5, 1, 5, 30,
                                  60, 300, 1800, 7200, 28800, 86400})),
+      commit_seconds_(
+          HistogramFamily(registry, "quant_db_commit_seconds",
+                          "Time of durable commits: mostly one fsync")
+              .Add({}, Buckets{.0005, .001, .0025, .005, .01, .025, .05, .1,
+                               .25, .5, 1, 5})),
+      wal_bytes_(GaugeFamily(registry, "quant_db_wal_bytes",
+                             "Write-ahead log that no checkpoint took over")
+                     .Add({})),
       commits_(CounterFamily(registry, "quant_db_commits_total",
                              "Durable commits of the job store")
                    .Add({})),
@@ -178,6 +195,10 @@ JobMetrics::JobMetrics(Registry& registry)
       attempts_per_job_(
           HistogramFamily(registry, "quant_job_attempts", "Attempts a job took")
               .Add({}, Buckets{1, 2, 3, 4, 5, 8})),
+      memory_ratio_(HistogramFamily(registry, "quant_attempt_memory_ratio",
+                                    "Peak memory of an attempt's process, as "
+                                    "part of its plan's bound")
+                        .Add({}, Buckets{.1, .25, .5, .75, .9, 1, 1.1, 1.5})),
       redone_(CounterFamily(registry, "quant_tensors_redone_total",
                             "Tensors begun by an attempt and done again")
                   .Add({})),
@@ -203,6 +224,12 @@ void JobMetrics::Stage(const std::string& stage, double seconds) {
   stage_.Add({{"stage", stage}}, JobBuckets()).Observe(seconds);
 }
 
+void JobMetrics::Memory(int64_t peak_bytes, int64_t bound_bytes) {
+  if (peak_bytes <= 0 || bound_bytes <= 0) return;
+  memory_ratio_.Observe(static_cast<double>(peak_bytes) /
+                        static_cast<double>(bound_bytes));
+}
+
 WorkerMetrics::WorkerMetrics(Registry& registry)
     : capacity_(GaugeFamily(registry, "quant_workers_capacity",
                             "Jobs that may run at the same time")
@@ -213,6 +240,12 @@ WorkerMetrics::WorkerMetrics(Registry& registry)
                 .Add({{"state", "busy"}})),
       draining_(GaugeFamily(registry, "quant_workers", "Worker slots by state")
                     .Add({{"state", "draining"}})),
+      memory_granted_(GaugeFamily(registry, "quant_memory_granted_bytes",
+                                  "What the plans of running attempts may take")
+                          .Add({})),
+      memory_limit_(GaugeFamily(registry, "quant_memory_limit_bytes",
+                                "What all attempts together may take")
+                        .Add({})),
       confined_(GaugeFamily(registry, "quant_worker_confined",
                             "1 when the last worker process got all of its "
                             "sandbox, 0 when the kernel lacks a part")) {}
@@ -221,6 +254,11 @@ void WorkerMetrics::SetSlots(int idle, int busy, int draining) {
   idle_.Set(idle);
   busy_.Set(busy);
   draining_.Set(draining);
+}
+
+void WorkerMetrics::SetMemory(int64_t granted_bytes, int64_t limit_bytes) {
+  memory_granted_.Set(static_cast<double>(granted_bytes));
+  memory_limit_.Set(static_cast<double>(limit_bytes));
 }
 
 StorageMetrics::StorageMetrics(Registry& registry)
@@ -265,6 +303,32 @@ void AuthMetrics::Loaded(int64_t principals) {
 
 void AuthMetrics::LoadFailed() { failures_.Add({}).Increment(); }
 
+ConfigMetrics::ConfigMetrics(Registry& registry)
+    : taken_(CounterFamily(registry, "quant_config_loads_total",
+                           "Readings of the settings, by result")
+                 .Add({{"result", "taken"}})),
+      refused_(CounterFamily(registry, "quant_config_loads_total",
+                             "Readings of the settings, by result")
+                   .Add({{"result", "refused"}})),
+      last_ok_(GaugeFamily(registry, "quant_config_last_load_successful",
+                           "0 while the settings on the disk are refused and "
+                           "those from before hold")
+                   .Add({})),
+      waiting_(GaugeFamily(registry, "quant_config_restart_settings",
+                           "Settings that have changed and wait for a restart")
+                   .Add({})) {}
+
+void ConfigMetrics::Taken(int64_t waiting) {
+  taken_.Increment();
+  last_ok_.Set(1);
+  waiting_.Set(static_cast<double>(waiting));
+}
+
+void ConfigMetrics::Refused() {
+  refused_.Increment();
+  last_ok_.Set(0);
+}
+
 Metrics::Metrics()
     : rpc(registry_),
       watch(registry_),
@@ -274,6 +338,7 @@ Metrics::Metrics()
       storage(registry_),
       tls(registry_),
       auth(registry_),
+      config(registry_),
       process_(registry_) {
   GaugeFamily(registry_, "quant_build_info", "Version of this server; always 1")
       .Add({{"version", kVersion}})

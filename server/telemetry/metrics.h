@@ -41,12 +41,18 @@ class RpcMetrics {
   // `method` as "quant.v1.JobService/CreateJob", from the descriptors, never
   // from a peer. The reference lives as long as this.
   RpcMethodMetrics& Method(const std::string& method);
+  // Tasks that wait for a thread of the executor ("io", "compute").
+  void SetQueued(const std::string& executor, int64_t tasks);
+  // Watches, uploads, downloads and logs that are open.
+  void SetStreams(int64_t count) { streams_.Set(static_cast<double>(count)); }
   // Calls that were turned away before any work, by a constant reason.
   void Rejected(const std::string& reason);
 
  private:
   prometheus::Registry& registry_;
   prometheus::Family<prometheus::Counter>& rejected_;
+  prometheus::Family<prometheus::Gauge>& queued_;
+  prometheus::Gauge& streams_;
   std::mutex mutex_;
   std::map<std::string, std::unique_ptr<RpcMethodMetrics>> methods_;
 };
@@ -72,6 +78,11 @@ class QueueMetrics {
   void SetOldestAge(double seconds) { oldest_age_.Set(seconds); }
   // From creation (or the end of the backoff) to the claim.
   void Waited(double seconds) { wait_.Observe(seconds); }
+  // A durable commit of the store took so long.
+  void Committed(double seconds) { commit_seconds_.Observe(seconds); }
+  void SetWalBytes(int64_t bytes) {
+    wal_bytes_.Set(static_cast<double>(bytes));
+  }
   // Totals of the store since it was opened.
   void SetCommits(int64_t commits, int64_t commands);
   void LeaseLost() { lease_lost_.Increment(); }
@@ -82,6 +93,8 @@ class QueueMetrics {
   prometheus::Gauge& paused_;
   prometheus::Gauge& oldest_age_;
   prometheus::Histogram& wait_;
+  prometheus::Histogram& commit_seconds_;
+  prometheus::Gauge& wal_bytes_;
   prometheus::Counter& commits_;
   prometheus::Counter& commands_;
   prometheus::Counter& lease_lost_;
@@ -101,6 +114,8 @@ class JobMetrics {
   void Completed(const std::string& outcome, const std::string& reason,
                  int attempts, double seconds);
   void Stage(const std::string& stage, double seconds);
+  // What an attempt's process took at most, and what its plan allowed.
+  void Memory(int64_t peak_bytes, int64_t bound_bytes);
   void TensorsRedone(int64_t count) { redone_.Increment(count); }
   void TensorsResumed(int64_t count) { resumed_.Increment(count); }
 
@@ -111,6 +126,7 @@ class JobMetrics {
   prometheus::Family<prometheus::Histogram>& duration_;
   prometheus::Family<prometheus::Histogram>& stage_;
   prometheus::Histogram& attempts_per_job_;
+  prometheus::Histogram& memory_ratio_;
   prometheus::Counter& redone_;
   prometheus::Counter& resumed_;
 };
@@ -120,6 +136,8 @@ class WorkerMetrics {
   explicit WorkerMetrics(prometheus::Registry& registry);
   void SetCapacity(int slots) { capacity_.Set(slots); }
   void SetSlots(int idle, int busy, int draining);
+  // Of the memory for all attempts; limit 0: none.
+  void SetMemory(int64_t granted_bytes, int64_t limit_bytes);
   // Whether the last worker process got all of its sandbox; not shown before.
   void SetConfined(bool confined) { confined_.Add({}).Set(confined ? 1 : 0); }
 
@@ -128,6 +146,8 @@ class WorkerMetrics {
   prometheus::Gauge& idle_;
   prometheus::Gauge& busy_;
   prometheus::Gauge& draining_;
+  prometheus::Gauge& memory_granted_;
+  prometheus::Gauge& memory_limit_;
   prometheus::Family<prometheus::Gauge>& confined_;
 };
 
@@ -189,6 +209,21 @@ class AuthMetrics {
   prometheus::Family<prometheus::Counter>& failures_;
 };
 
+class ConfigMetrics {
+ public:
+  explicit ConfigMetrics(prometheus::Registry& registry);
+  // Settings were read, at the start or again: taken, with so many that wait
+  // for a restart, or refused.
+  void Taken(int64_t waiting);
+  void Refused();
+
+ private:
+  prometheus::Counter& taken_;
+  prometheus::Counter& refused_;
+  prometheus::Gauge& last_ok_;
+  prometheus::Gauge& waiting_;
+};
+
 class Metrics {
  public:
   Metrics();
@@ -207,6 +242,7 @@ class Metrics {
   StorageMetrics storage;
   TlsMetrics tls;
   AuthMetrics auth;
+  ConfigMetrics config;
 
   // Everything in the Prometheus text format, version 0.0.4.
   std::string Render();

@@ -57,6 +57,21 @@ void BeModest() {
   }
 }
 
+// Of this program, that is, since its exec: getrusage(2) would count the
+// server's memory, which is shared until then. 0: unknown.
+int64_t PeakResidentBytes() {
+  constexpr absl::string_view kLabel = "\nVmHWM:";
+  const auto file = File::OpenRead("/proc/self/status");
+  if (!file.ok()) return 0;
+  char text[8192];
+  const ssize_t n = ::read(file->fd(), text, sizeof text - 1);
+  if (n <= 0) return 0;
+  text[n] = '\0';
+  const size_t at = absl::string_view(text).find(kLabel);
+  if (at == absl::string_view::npos) return 0;
+  return int64_t{1024} * std::atoll(text + at + kLabel.size());
+}
+
 // Listens to the server: its one message lets the work begin; the end of its
 // side of the stream, or SIGTERM, asks for a stop.
 class ServerWatcher {
@@ -156,6 +171,8 @@ class Attempt {
     AttemptEvent event;
     *event.mutable_result() =
         ToAttemptResult(request.spec(), result, elapsed.count());
+    event.mutable_result()->set_peak_rss_bytes(PeakResidentBytes());
+    event.mutable_result()->set_memory_bound_bytes(plan.memory_bound_bytes);
     Send(event);
     return absl::OkStatus();
   }

@@ -314,6 +314,7 @@ void WorkerPool::Count(const worker::v1::AttemptResult& result) {
     const auto it = result.metrics().find(name);
     return it == result.metrics().end() ? 0 : static_cast<int64_t>(it->second);
   };
+  metrics_.jobs.Memory(result.peak_rss_bytes(), result.memory_bound_bytes());
   metrics_.jobs.TensorsRedone(metric("tensors_redone"));
   metrics_.jobs.TensorsResumed(metric("tensors_resumed"));
 }

@@ -53,6 +53,9 @@ class WorkerPool {
   // Drains.
   ~WorkerPool();
 
+  // What the plans of running attempts may take.
+  int64_t granted_memory_bytes() const { return memory_.granted_bytes(); }
+
   // Stops claiming, asks running attempts to stop, and hands their jobs back
   // without costing an attempt. Returns when all are settled. Idempotent.
   void Drain();

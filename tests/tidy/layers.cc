@@ -36,7 +36,7 @@ const std::map<std::string, Room>& Rooms() {
       {"core/recipe", {8, {"quant/v1", "google/rpc"}}},
 
       {"server/telemetry", {0, {"core/base"}}},
-      {"server/config", {1, {"core/base"}}},
+      {"server/config", {1, {"core/base", "quant/server"}}},
       {"server/auth", {1, {"core/base"}}},
       {"server/queue", {1, {"core/base"}}},
       {"server/store", {1, {"core/base"}}},

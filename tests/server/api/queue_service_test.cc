@@ -125,7 +125,8 @@ TEST_F(QueueServiceTest, ARepeatIsAnsweredWhateverSpeaksAgainstANewJob) {
 }
 
 TEST_F(QueueServiceTest, ScheduleOfASpec) {
-  options_.retention_micros = 3'600'000'000;
+  const std::atomic<int64_t> default_kept = 3'600'000'000;
+  options_.retention_micros = &default_kept;
   Serve();
   const auto refused = [&](const std::function<void(v1::JobSpec&)>& change,
                            const std::string& field) {
