@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/error.h"
 #include "core/base/status_macros.h"
+#include "server/api/accept.h"
 #include "server/api/artifact_service.h"
 #include "server/api/byte_stream_service.h"
 #include "server/api/catalog_service.h"
@@ -38,6 +39,14 @@ void SetLimits(grpc::ServerBuilder& builder) {
   // A second server on the same port must fail, not share it.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.SetResourceQuota(grpc::ResourceQuota("quantd").Resize(kQuotaBytes));
+}
+
+// gRPC 1.51 unpacks a message before it looks at its size: 4 MiB of zeros in
+// gzip would become 4 GiB. Compressed requests are UNIMPLEMENTED.
+void RefuseCompression(grpc::ServerBuilder& builder) {
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
 }
 
 void SetKeepalive(grpc::ServerBuilder& builder) {
@@ -77,9 +86,11 @@ absl::StatusOr<std::unique_ptr<ApiServer>> ApiServer::Start(
     return true;
   }();
   (void)kReflection;
+  ReserveDescriptors();
   std::unique_ptr<ApiServer> out(new ApiServer());
   grpc::ServerBuilder builder;
   SetLimits(builder);
+  RefuseCompression(builder);
   SetKeepalive(builder);
   builder.AddListeningPort(options.listen, credentials, &out->port_);
   out->services_ = MakeServices(env);

@@ -5,8 +5,8 @@
 //   /livez    200 "ok" while the process can answer at all, else 503
 //   /readyz   200 "ok" when new work is taken, else 503
 //
-// Four threads, bounded requests: a slow client costs one of them for at most
-// five seconds, never the gRPC side.
+// Sixteen threads, bounded requests: a slow client costs one of them for at
+// most two seconds, never the gRPC side.
 #ifndef QUANT_SERVER_TELEMETRY_HTTP_SERVER_H_
 #define QUANT_SERVER_TELEMETRY_HTTP_SERVER_H_
 

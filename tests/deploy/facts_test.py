@@ -39,6 +39,9 @@ class ProvenPages(unittest.TestCase):
             names.update(re.findall(r"NAME ([\w.]+)", text))
             names.update(f"{lists.parent.name}.{name}" for name in re.findall(
                 r"^ *\w+_test\((\w+)", text, re.MULTILINE))
+        for rows in (ROOT / "tests" / "abuse").glob("*.py"):
+            names.update(f"abuse.{row}" for row in re.findall(
+                r"^def row_(\d+)", rows.read_text(), re.MULTILINE))
         names.update(f"faults.{fault.stem}" for fault in
                      (ROOT / "tests" / "faults").glob("*.py"))
         return names

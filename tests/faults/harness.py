@@ -4,8 +4,10 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
+import sys
 import time
 
 POLL_SECONDS = 0.02
@@ -39,6 +41,9 @@ class Build:
         self.quantd = directory / "server" / "quantd"
         self.quantctl = directory / "client" / "quantctl"
         self.gen_model = directory / "tests" / "tools" / "gen_model"
+        self.watchers = directory / "tests" / "tools" / "watchers"
+        self.preload = directory / "tests" / "faults" / "libpreload.so"
+        sys.path.insert(0, str(directory / "tests" / "python"))  # api.py's
 
     def generate(self, path, size, seed=1, big_tensor=None):
         command = [self.gen_model, "--output", path, "--bytes", size]
@@ -66,13 +71,23 @@ class Server:
         self.log_path = self.data_dir.parent / "quantd.log"
         self.process = None
 
-    def start(self):
-        endpoint = self.data_dir / "endpoint"
-        endpoint.unlink(missing_ok=True)  # of a server that was killed
+    def spawn(self, **variables):
+        """Starts the process; with `variables`, below preload.c."""
+        if variables:
+            variables["LD_PRELOAD"] = str(self.build.preload)
+            variables["ASAN_OPTIONS"] = "verify_asan_link_order=0"
+        (self.data_dir / "endpoint").unlink(missing_ok=True)  # of a killed one
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                self.command, stdout=log, stderr=log
+                self.command,
+                stdout=log,
+                stderr=log,
+                env=os.environ | variables,
             )
+
+    def start(self, **variables):
+        self.spawn(**variables)
+        endpoint = self.data_dir / "endpoint"
 
         def ready():
             require(self.process.poll() is None, "quantd ended: " + self.log())
@@ -84,8 +99,9 @@ class Server:
         return self.log_path.read_text(errors="replace")[-4000:]
 
     def kill(self):
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -103,8 +119,9 @@ class Server:
                 pass  # a thread that ended meanwhile
         return found
 
-    def ctl(self, *arguments, check=True):
-        environment = os.environ | {"QUANT_SERVER": self.endpoint["grpc"]}
+    def ctl(self, *arguments, check=True, **variables):
+        variables["QUANT_SERVER"] = self.endpoint["grpc"]
+        environment = os.environ | variables
         done = subprocess.run(
             [self.build.quantctl, *map(str, arguments)],
             env=environment,
@@ -119,12 +136,19 @@ class Server:
             )
         return done
 
-    def submit(self, model, *flags):
+    def submit(self, model, *flags, **variables):
         command = ("submit", f"server:{model}", *flags, "-o", "name")
-        return self.ctl(*command).stdout.strip()
+        return self.ctl(*command, **variables).stdout.strip()
 
     def job(self, name):
         return json.loads(self.ctl("get", name, "-o", "json").stdout)
+
+
+def rss_bytes(pid):
+    """Resident memory of a process now, and at its highest."""
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    sizes = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB$", text, re.M))
+    return int(sizes["VmRSS"]) * 1024, int(sizes["VmHWM"]) * 1024
 
 
 def sha256(path):

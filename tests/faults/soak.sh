@@ -11,3 +11,9 @@ faults() {
 faults kill_loop --bytes 2.2GB --kills 20
 faults disk_full
 faults memory
+"$here/../interop/venv.sh" "$here/../../build/venv"
+python=$here/../../build/venv/bin/python
+"$python" -B "$here/chaos.py" "$build" --kills 500
+"$python" -B "$here/../abuse/row.py" "$build" 7
+"$here/ghz.sh" "$build/ghz"
+faults load "$build/ghz/ghz" --seconds 600
