@@ -15,6 +15,8 @@
 #include "core/base/text_limits.h"
 #include "core/base/thread_pool.h"
 #include "core/calibrate/importance.h"
+#include "core/calibrate/statistics_files.h"
+#include "core/calibrate/stored_statistics.h"
 #include "core/container/imatrix.h"
 #include "core/pipeline/request_files.h"
 #include "core/pipeline/value_model.h"
@@ -47,7 +49,14 @@ class Calibrate : public Command {
     app.add_option("--output", output_,
                    "File for the importance matrix, as llama.cpp has it (GGUF)")
         ->excludes(preview);
-    app.add_flag("--overwrite", overwrite_, "Replace that file");
+    app.add_option("--statistics", statistics_.directory,
+                   "Directory for all that later jobs need, to be given as "
+                   "their --calibration; an interrupted run goes on there")
+        ->excludes(preview);
+    app.add_flag(
+        "!--no-hessians", statistics_.hessians,
+        "Leave out of it what gptq and awq need, and most of its size");
+    app.add_flag("--overwrite", overwrite_, "Replace what is there");
     app.add_option("--spill-dir", spill_.directory,
                    "Where hidden states go that don't fit 4 GiB")
         ->capture_default_str();
@@ -88,19 +97,52 @@ class Calibrate : public Command {
     options.progress = [&](double fraction) {
       meter.Show("calibrate", fraction, "");
     };
-    QUANT_ASSIGN_OR_RETURN(const Imatrix matrix,
-                           MeasureImportance(model.values(), text, options));
-    meter.End();
-    QUANT_RETURN_IF_ERROR(WriteImatrix(matrix, output_));
-    PrintMatrix(matrix);
+    if (!statistics_.directory.empty()) {
+      QUANT_RETURN_IF_ERROR(KeepStatistics(model, text, options));
+    }
+    if (!output_.empty()) {
+      QUANT_ASSIGN_OR_RETURN(const Imatrix matrix,
+                             MatrixOf(model, text, options));
+      QUANT_RETURN_IF_ERROR(WriteImatrix(matrix, output_));
+      PrintMatrix(matrix);
+    }
     return 0;
   }
 
-  absl::Status CheckOutput() const {
-    if (output_.empty()) {
-      return InvalidSpec("calibrate: --output FILE or --preview is needed");
+  absl::Status KeepStatistics(const ValueModel& model, const DatasetFile& text,
+                              const RunOptions& options) const {
+    StatisticsRequest request = statistics_;
+    request.overwrite = overwrite_;
+    QUANT_ASSIGN_OR_RETURN(
+        const StatisticsWritten written,
+        WriteStatistics(model.values(), text, request, options));
+    PrintFacts({{"statistics", request.directory},
+                {"blocks", absl::StrCat(written.blocks)},
+                {"kept of an earlier run", absl::StrCat(written.blocks_kept)},
+                {"bytes", absl::StrCat(written.bytes)}});
+    return absl::OkStatus();
+  }
+
+  // Of what was just kept, where it was: the text is run once.
+  absl::StatusOr<Imatrix> MatrixOf(const ValueModel& model,
+                                   const DatasetFile& text,
+                                   const RunOptions& options) const {
+    if (statistics_.directory.empty()) {
+      return MeasureImportance(model.values(), text, options);
     }
-    if (overwrite_ || !PathExists(output_)) return absl::OkStatus();
+    QUANT_ASSIGN_OR_RETURN(const StoredStatistics stored,
+                           StoredStatistics::Open(statistics_.directory));
+    QUANT_ASSIGN_OR_RETURN(const InputSummaries summaries, stored.Summaries());
+    return ImportanceOf(model.values(), text, summaries);
+  }
+
+  absl::Status CheckOutput() const {
+    if (output_.empty() && statistics_.directory.empty()) {
+      return InvalidSpec(
+          "calibrate: --statistics DIR, --output FILE or --preview is needed");
+    }
+    if (overwrite_ || output_.empty() || !PathExists(output_))
+      return absl::OkStatus();
     return MakeError(
         absl::StatusCode::kAlreadyExists, Reason::kOutputExists,
         absl::StrCat(output_, ": is there; choose another, or --overwrite"));
@@ -171,6 +213,7 @@ class Calibrate : public Command {
   BosFlag bos_;
   bool preview_ = false;
   std::string output_;
+  StatisticsRequest statistics_;
   bool overwrite_ = false;
   SpillOptions spill_;
   ThreadFlag threads_;

@@ -115,7 +115,8 @@ void RecipeFlags::AddCalibrationFlags(CLI::App& app) {
       "activations (FP8) and to weigh the errors of GGUF types: "
       "UTF-8, .jsonl with \"text\" or \"messages\", or token ids of "
       "this model in .npy "
-      "or .safetensors (submit: a local file, or server:PATH)");
+      "or .safetensors; or the directory of calibrate --statistics, which "
+      "has seen such a text (submit: local, or server:PATH)");
   bos_.Add(app);
   app.add_option("--calibration-sequences", calibration_sequences_,
                  "How many sequences of it, from the first on [all]")

@@ -9,6 +9,7 @@
 #include "client/cli/interrupt.h"
 #include "client/cli/progress.h"
 #include "client/library/upload.h"
+#include "core/base/file.h"
 #include "core/base/names.h"
 #include "core/base/status_macros.h"
 
@@ -73,8 +74,10 @@ absl::Status ResolveFiles(Client& client, const RecipeFiles& files,
                            Resolve(client, files.imatrix, UploadFile));
   }
   if (!files.calibration.empty()) {
-    QUANT_ASSIGN_OR_RETURN(*spec.mutable_calibration()->mutable_source(),
-                           Resolve(client, files.calibration, UploadFile));
+    QUANT_ASSIGN_OR_RETURN(
+        *spec.mutable_calibration()->mutable_source(),
+        Resolve(client, files.calibration,
+                IsDirectory(files.calibration) ? Upload : UploadFile));
   }
   if (!files.evaluation.empty()) {
     QUANT_ASSIGN_OR_RETURN(*spec.mutable_evaluation()->mutable_source(),

@@ -34,6 +34,9 @@ constexpr absl::string_view kNames[] = {
     "preprocessor_config.json",
     "processor_config.json",
     "readme.md",
+    // Not of a model, but uploaded like one: what `calibrate --statistics`
+    // wrote.
+    "statistics.json",
 };
 
 // Side files by beginning, lower case: "LICENSE", "LICENSE.txt", "NOTICE", ...

@@ -45,6 +45,16 @@ absl::StatusOr<Imatrix> ImportanceOf(const ModelReader& model,
   return matrix;
 }
 
+absl::StatusOr<Imatrix> ImportanceOf(const ModelReader& model,
+                                     const DatasetFile& text,
+                                     const InputSummaries& summaries) {
+  QUANT_ASSIGN_OR_RETURN(Imatrix matrix, ImportanceOf(model, summaries));
+  matrix.datasets = {text.name};
+  matrix.chunks = text.data.sequences;
+  matrix.chunk_tokens = text.data.sequence_length;
+  return matrix;
+}
+
 absl::StatusOr<Imatrix> MeasureImportance(const ModelReader& model,
                                           const DatasetFile& text,
                                           const RunOptions& options) {
@@ -52,11 +62,7 @@ absl::StatusOr<Imatrix> MeasureImportance(const ModelReader& model,
   QUANT_RETURN_IF_ERROR(ImportanceOf(model, {}).status());
   QUANT_ASSIGN_OR_RETURN(const InputSummaries summaries,
                          SummarizeInputs(model, text.data, options));
-  QUANT_ASSIGN_OR_RETURN(Imatrix matrix, ImportanceOf(model, summaries));
-  matrix.datasets = {text.name};
-  matrix.chunks = text.data.sequences;
-  matrix.chunk_tokens = text.data.sequence_length;
-  return matrix;
+  return ImportanceOf(model, text, summaries);
 }
 
 }  // namespace quant

@@ -16,6 +16,10 @@ namespace quant {
 // get in GGUF files; experts are stacked as there. Errors of MapToGguf.
 absl::StatusOr<Imatrix> ImportanceOf(const ModelReader& model,
                                      const InputSummaries& summaries);
+// The same with what the matrix says of its text.
+absl::StatusOr<Imatrix> ImportanceOf(const ModelReader& model,
+                                     const DatasetFile& text,
+                                     const InputSummaries& summaries);
 
 // The same, and SummarizeInputs before it.
 absl::StatusOr<Imatrix> MeasureImportance(const ModelReader& model,

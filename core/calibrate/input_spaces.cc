@@ -1,6 +1,7 @@
 #include "core/calibrate/input_spaces.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace quant {
 namespace {
@@ -30,6 +31,25 @@ std::vector<InputSpace> InputSpacesOf(Block& block) {
                      return a.stage < b.stage;
                    });
   return spaces;
+}
+
+std::vector<std::vector<InputSpace>> PhasesOf(std::vector<InputSpace> spaces,
+                                              bool with_hessians,
+                                              bool by_stage) {
+  std::vector<std::vector<InputSpace>> phases;
+  int64_t bytes = 0;
+  for (InputSpace& space : spaces) {
+    const int64_t more = InputStatistics::Bytes(space.columns(), with_hessians);
+    const bool next_stage = by_stage && !phases.empty() &&
+                            phases.back().back().stage != space.stage;
+    if (phases.empty() || next_stage || bytes + more > kStatisticsBytes) {
+      phases.emplace_back();
+      bytes = 0;
+    }
+    bytes += more;
+    phases.back().push_back(std::move(space));
+  }
+  return phases;
 }
 
 Collector::Collector(ThreadPool& pool, const std::vector<InputSpace>& spaces,

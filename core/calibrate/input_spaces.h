@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "core/base/thread_pool.h"
@@ -31,6 +32,14 @@ struct InputSpace {
 // By stage, then expert. Refers to the block.
 std::vector<InputSpace> InputSpacesOf(Block& block);
 
+// The spaces in the groups that are seen at a time: no more than fit in memory
+// (a block with more, such as one of many experts, is run again for the rest),
+// and of one stage only when `by_stage`.
+inline constexpr int64_t kStatisticsBytes = int64_t{1} << 30;
+std::vector<std::vector<InputSpace>> PhasesOf(std::vector<InputSpace> spaces,
+                                              bool with_hessians,
+                                              bool by_stage);
+
 // Fills the statistics of some spaces while a block runs.
 class Collector {
  public:
@@ -42,9 +51,10 @@ class Collector {
 
   // Of spaces[i].
   const InputStatistics& of(size_t i) const { return statistics_[i]; }
-  InputStatistics& of(size_t i) { return statistics_[i]; }
   // Gives the memory of spaces[i] back.
   void Drop(size_t i) { statistics_[i] = InputStatistics(0, false); }
+  // Of all of them, which this has no longer.
+  std::vector<InputStatistics> Take() { return std::move(statistics_); }
 
  private:
   ThreadPool& pool_;

@@ -13,19 +13,6 @@
 namespace quant {
 namespace {
 
-InputSummary SummaryOf(const InputStatistics& statistics) {
-  InputSummary summary;
-  summary.tokens = statistics.tokens();
-  const double tokens =
-      static_cast<double>(std::max<int64_t>(summary.tokens, 1));
-  for (int64_t i = 0; i < statistics.columns(); ++i) {
-    summary.absmax.push_back(statistics.absmax(i));
-    summary.mean_square.push_back(
-        static_cast<float>(statistics.sum_squares()[i] / tokens));
-  }
-  return summary;
-}
-
 uint64_t DigestOf(absl::string_view bytes) {
   return Xxh3(absl::MakeConstSpan(
       reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()));
@@ -66,6 +53,19 @@ class Pieces {
 };
 
 }  // namespace
+
+InputSummary SummaryOf(const InputStatistics& statistics) {
+  InputSummary summary;
+  summary.tokens = statistics.tokens();
+  const double tokens =
+      static_cast<double>(std::max<int64_t>(summary.tokens, 1));
+  for (int64_t i = 0; i < statistics.columns(); ++i) {
+    summary.absmax.push_back(statistics.absmax(i));
+    summary.mean_square.push_back(
+        static_cast<float>(statistics.sum_squares()[i] / tokens));
+  }
+  return summary;
+}
 
 absl::StatusOr<InputSummaries> SummarizeInputs(const ModelReader& model,
                                                const Dataset& data,

@@ -13,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "core/calibrate/statistics.h"
 #include "core/container/model_reader.h"
 #include "core/network/network.h"
 #include "core/tokenizer/dataset.h"
@@ -27,6 +28,8 @@ struct InputSummary {
 
   bool operator==(const InputSummary&) const = default;
 };
+
+InputSummary SummaryOf(const InputStatistics& statistics);
 
 // By the weight's tensor: "model.layers.0.self_attn.q_proj.weight".
 using InputSummaries = std::map<std::string, InputSummary>;

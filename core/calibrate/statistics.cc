@@ -1,5 +1,7 @@
 #include "core/calibrate/statistics.h"
 
+#include <utility>
+
 #include "core/base/checked_math.h"
 #include "core/kernels/gemm.h"
 #include "core/network/parallel.h"
@@ -20,6 +22,14 @@ InputStatistics::InputStatistics(int64_t columns, bool with_hessian)
       hi_(columns),
       sum_squares_(columns),
       hessian_(with_hessian ? columns * columns : 0) {}
+
+InputStatistics::InputStatistics(StatisticsValues values)
+    : columns_(static_cast<int64_t>(values.lo.size())),
+      tokens_(values.tokens),
+      lo_(std::move(values.lo)),
+      hi_(std::move(values.hi)),
+      sum_squares_(std::move(values.sum_squares)),
+      hessian_(std::move(values.hessian)) {}
 
 int64_t InputStatistics::Bytes(int64_t columns, bool with_hessian) {
   return columns * static_cast<int64_t>(2 * sizeof(float) + sizeof(double)) +

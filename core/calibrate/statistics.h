@@ -18,9 +18,20 @@
 
 namespace quant {
 
+// As InputStatistics keeps them, below.
+struct StatisticsValues {
+  int64_t tokens = 0;
+  std::vector<float> lo = {};  // [I], as all but the last
+  std::vector<float> hi = {};
+  std::vector<double> sum_squares = {};
+  std::vector<float> hessian = {};  // [I, I], or empty
+};
+
 class InputStatistics {
  public:
   InputStatistics(int64_t columns, bool with_hessian);
+  // Those that were kept; all of one number of columns.
+  explicit InputStatistics(StatisticsValues values);
 
   // x [R, I] of the next tokens.
   void Add(ThreadPool& pool, const float* x, int64_t rows);

@@ -129,6 +129,19 @@ absl::Status CheckHeaderLength(const File& file, absl::string_view head,
 }
 
 // One entry of the header, as the reference writer spells it.
+// The beginning of a header.
+absl::StatusOr<std::string> MetadataText(
+    const std::map<std::string, std::string>& metadata) {
+  std::string text = "{\"__metadata__\":{";
+  for (const auto& [key, value] : metadata) {
+    QUANT_ASSIGN_OR_RETURN(const std::string quoted_key, JsonQuote(key));
+    QUANT_ASSIGN_OR_RETURN(const std::string quoted, JsonQuote(value));
+    if (text.back() != '{') text += ',';
+    absl::StrAppend(&text, quoted_key, ":", quoted);
+  }
+  return text + '}';
+}
+
 absl::StatusOr<std::string> EntryText(const SafetensorsTensor& tensor) {
   QUANT_ASSIGN_OR_RETURN(std::string text, JsonQuote(tensor.name));
   absl::StrAppend(&text, ":{\"dtype\":\"", DTypeName(tensor.dtype),
@@ -233,14 +246,15 @@ absl::StatusOr<SafetensorsHeader> ReadSafetensorsHeader(const File& file) {
 }
 
 absl::StatusOr<SafetensorsLayout> LayOutSafetensors(
-    std::vector<SafetensorsTensor> tensors) {
+    std::vector<SafetensorsTensor> tensors,
+    const std::map<std::string, std::string>& metadata) {
   QUANT_RETURN_IF_ERROR(CheckWritable(tensors));
   std::sort(tensors.begin(), tensors.end(),
             [](const SafetensorsTensor& a, const SafetensorsTensor& b) {
               return std::tie(b.dtype, a.name) < std::tie(a.dtype, b.name);
             });
   QUANT_ASSIGN_OR_RETURN(const int64_t data_bytes, AssignOffsets(tensors));
-  std::string json = "{\"__metadata__\":{\"format\":\"pt\"}";
+  QUANT_ASSIGN_OR_RETURN(std::string json, MetadataText(metadata));
   for (const SafetensorsTensor& tensor : tensors) {
     QUANT_ASSIGN_OR_RETURN(const std::string entry, EntryText(tensor));
     absl::StrAppend(&json, ",", entry);

@@ -59,10 +59,11 @@ struct SafetensorsLayout {
 
 // Lays out tensors (begin and end are ignored) as the reference writer does: by
 // descending dtype, then by name; no gaps; the header padded with spaces to a
-// multiple of 8. With metadata {"format": "pt"}, which transformers wants.
+// multiple of 8. transformers wants the metadata that is the default.
 // INVALID_ARGUMENT for duplicate names, overflow or a header beyond the cap.
 absl::StatusOr<SafetensorsLayout> LayOutSafetensors(
-    std::vector<SafetensorsTensor> tensors);
+    std::vector<SafetensorsTensor> tensors,
+    const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
 
 }  // namespace quant
 

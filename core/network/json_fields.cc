@@ -11,7 +11,7 @@ using Json = nlohmann::json;
 
 void JsonFields::Fail(const char* key, absl::string_view what) {
   if (!status_.ok()) return;
-  status_ = ModelMalformed(absl::StrCat("config.json: \"", key, "\" ", what));
+  status_ = ModelMalformed(absl::StrCat(file_, ": \"", key, "\" ", what));
 }
 
 const Json* JsonFields::Find(const char* key) const {
@@ -117,7 +117,8 @@ std::vector<int64_t> JsonFields::Ints(const char* key, int64_t limit) {
   const Json* array = Array(key, limit);
   if (array == nullptr) return ints;
   for (const Json& value : *array) {
-    if (!value.is_number_unsigned()) {
+    // More than int64 holds becomes less than 0.
+    if (!value.is_number_integer() || value.get<int64_t>() < 0) {
       Fail(key, "holds something that is not an integer >= 0");
       return ints;
     }

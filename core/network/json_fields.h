@@ -16,10 +16,11 @@ namespace quant {
 
 class JsonFields {
  public:
-  // `object` and `status` must outlive this. Fields that are null count as
+  // All must outlive this; errors name `file`. Fields that are null count as
   // absent.
-  JsonFields(const nlohmann::json& object, absl::Status& status)
-      : object_(object), status_(status) {}
+  JsonFields(const nlohmann::json& object, absl::Status& status,
+             absl::string_view file = "config.json")
+      : object_(object), status_(status), file_(file) {}
 
   bool Has(const char* key) const { return Find(key) != nullptr; }
   // The integer in [least, most].
@@ -49,6 +50,7 @@ class JsonFields {
 
   const nlohmann::json& object_;
   absl::Status& status_;
+  absl::string_view file_;
 };
 
 }  // namespace quant

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <utility>
@@ -24,9 +25,6 @@ namespace {
 // Rows that are quantized together: many enough for products, few enough for
 // many threads. Part of what fixes the bytes.
 constexpr int64_t kTileRows = 128;
-// Statistics in memory at a time: a block with more (experts) runs again for
-// the rest.
-constexpr int64_t kStatisticsBytes = int64_t{1} << 30;
 // Weights that met fewer tokens than so many times their columns are starved:
 // fitted to those, they are worse on others than when rounded to nearest
 // (measured: docs/adr/0016).
@@ -69,6 +67,9 @@ class CalibratedStage {
 
   absl::Status Calibrate(int64_t first_missing) {
     QUANT_ASSIGN_OR_RETURN(const auto network, Network::Open(model_));
+    if (request_.statistics != nullptr) {
+      return CalibrateByStatistics(*network, first_missing);
+    }
     const Sequences sequences = SequencesOf(request_.calibration->data);
     QUANT_RETURN_IF_ERROR(network->CheckSequences(sequences));
     run_.pool = options_.pool;
@@ -88,10 +89,11 @@ class CalibratedStage {
         found = *std::move(loaded);
       } else {
         QUANT_RETURN_IF_ERROR(scaling.Begin(network->loader()));
+        const auto observe = [&](const std::vector<InputSpace>& phase) {
+          return Observe(passes, layer, block, phase, states);
+        };
         QUANT_RETURN_IF_ERROR(
-            QuantizeBlock(passes, layer, {block, scaling, found}, states));
-        QUANT_RETURN_IF_ERROR(codes_.Store(layer, found, options_.sync));
-        if (options_.journal) options_.journal(layer + 1);
+            QuantizeBlock(layer, {block, scaling, found}, observe));
       }
       if (layer + 1 == codes_.layers()) break;
       for (const InputSpace& space : InputSpacesOf(block)) {
@@ -99,6 +101,27 @@ class CalibratedStage {
       }
       scaling.TakeValues();
       QUANT_RETURN_IF_ERROR(passes.Advance(block, layer, {}, states));
+    }
+    return absl::OkStatus();
+  }
+
+  // The text was run before: blocks do not depend on one another.
+  absl::Status CalibrateByStatistics(const Network& network,
+                                     int64_t first_missing) {
+    for (int64_t layer = first_missing; layer < codes_.layers(); ++layer) {
+      QUANT_ASSIGN_OR_RETURN(
+          Block block, LoadBlock(network.loader(), network.config(), layer));
+      QUANT_ASSIGN_OR_RETURN(const StatisticsBlock stored,
+                             request_.statistics->OpenBlock(layer));
+      QUANT_RETURN_IF_ERROR(stored.CheckWeights(block));
+      CalibratedBlock found(codes_.block_bytes(layer));
+      BlockScaling scaling(network.config(), layer, codes_, block, found);
+      QUANT_RETURN_IF_ERROR(scaling.Begin(network.loader()));
+      const auto read = [&](const std::vector<InputSpace>& phase) {
+        return ReadAll(stored, phase);
+      };
+      QUANT_RETURN_IF_ERROR(
+          QuantizeBlock(layer, {block, scaling, found}, read));
     }
     return absl::OkStatus();
   }
@@ -120,54 +143,67 @@ class CalibratedStage {
     return method_->Needs() == Statistics::kHessian;
   }
 
-  absl::Status QuantizeBlock(const BlockPasses& passes, int64_t layer,
-                             const OpenBlock& open, HiddenStates& states) {
+  // What the inputs of some spaces look like, in their order.
+  using Seen = absl::StatusOr<std::vector<InputStatistics>>;
+  using See = std::function<Seen(const std::vector<InputSpace>&)>;
+
+  Seen Observe(const BlockPasses& passes, int64_t layer, const Block& block,
+               const std::vector<InputSpace>& phase,
+               HiddenStates& states) const {
+    Collector collector(*options_.pool, phase, with_hessians());
+    QUANT_RETURN_IF_ERROR(
+        passes.Observe(block, layer, collector.observer(), states));
+    return collector.Take();
+  }
+
+  Seen ReadAll(const StatisticsBlock& stored,
+               const std::vector<InputSpace>& phase) const {
+    std::vector<InputStatistics> seen;
+    for (const InputSpace& space : phase) {
+      QUANT_ASSIGN_OR_RETURN(seen.emplace_back(0, false),
+                             stored.Read(space.linears.front()->name,
+                                         space.columns(), with_hessians()));
+    }
+    return seen;
+  }
+
+  absl::Status QuantizeBlock(int64_t layer, const OpenBlock& open,
+                             const See& see) {
     std::vector<InputSpace> spaces = InputSpacesOf(open.block);
     // Rows are divided for what reads them, before they are quantized.
     if (method_->ScalesInputs()) std::reverse(spaces.begin(), spaces.end());
     const std::vector<std::vector<InputSpace>> phases =
-        PhasesOf(layer, std::move(spaces));
+        PhasesToQuantize(layer, std::move(spaces));
     QUANT_RETURN_IF_ERROR(CheckAllThere(layer, phases));
     int64_t done = 0;
     for (const std::vector<InputSpace>& phase : phases) {
       Report(LayerFraction(layer, done++, phases.size()),
              absl::StrCat("block ", layer));
-      Collector collector(*options_.pool, phase, with_hessians());
-      QUANT_RETURN_IF_ERROR(
-          passes.Observe(open.block, layer, collector.observer(), states));
+      QUANT_ASSIGN_OR_RETURN(std::vector<InputStatistics> seen, see(phase));
       for (size_t i = 0; i < phase.size(); ++i) {
-        QUANT_RETURN_IF_ERROR(
-            QuantizeSpace(layer, phase[i], open, collector.of(i)));
-        collector.Drop(i);
+        QUANT_RETURN_IF_ERROR(QuantizeSpace(layer, phase[i], open, seen[i]));
+        seen[i] = InputStatistics(0, false);
         if (request_.true_sequential) Replace(layer, phase[i], open.out);
       }
     }
+    QUANT_RETURN_IF_ERROR(codes_.Store(layer, open.out, options_.sync));
+    if (options_.journal) options_.journal(layer + 1);
     return absl::OkStatus();
   }
 
   // Spaces with weights to be quantized, in groups that one run of the block
-  // collects: the stages, and no more than fit in memory.
-  std::vector<std::vector<InputSpace>> PhasesOf(
+  // shows.
+  std::vector<std::vector<InputSpace>> PhasesToQuantize(
       int64_t layer, std::vector<InputSpace> spaces) const {
-    std::vector<std::vector<InputSpace>> phases;
-    int64_t bytes = 0;
     for (InputSpace& space : spaces) {
       std::erase_if(space.linears, [&](const Linear* linear) {
         return PlaceOf(layer, *linear) == nullptr;
       });
-      if (space.linears.empty()) continue;
-      const int64_t more =
-          InputStatistics::Bytes(space.columns(), with_hessians());
-      const bool next_stage = request_.true_sequential && !phases.empty() &&
-                              phases.back().back().stage != space.stage;
-      if (phases.empty() || next_stage || bytes + more > kStatisticsBytes) {
-        phases.emplace_back();
-        bytes = 0;
-      }
-      bytes += more;
-      phases.back().push_back(std::move(space));
     }
-    return phases;
+    std::erase_if(
+        spaces, [](const InputSpace& space) { return space.linears.empty(); });
+    return PhasesOf(std::move(spaces), with_hessians(),
+                    request_.true_sequential);
   }
 
   // The network must know every tensor that the plan promises codes of.

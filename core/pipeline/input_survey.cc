@@ -89,13 +89,15 @@ class Survey {
     return absl::OkStatus();
   }
 
-  const DatasetFile& Text() const {
-    const auto found =
-        std::find_if(plan_.outputs.begin(), plan_.outputs.end(), NeedsSurvey);
-    return *found->request.calibration;
+  // The outputs that need a survey share their text, and what is kept of it.
+  const OutputRequest& Surveyed() const {
+    return std::find_if(plan_.outputs.begin(), plan_.outputs.end(), NeedsSurvey)
+        ->request;
   }
 
   absl::StatusOr<InputSummaries> LoadOrMeasure(const std::string& file) {
+    const OutputRequest& request = Surveyed();
+    if (request.statistics != nullptr) return request.statistics->Summaries();
     if (PathExists(file)) {
       QUANT_ASSIGN_OR_RETURN(const FileIdentity identity, IdentityOf(file));
       QUANT_ASSIGN_OR_RETURN(const std::string bytes,
@@ -108,8 +110,9 @@ class Survey {
     run.spill = {.memory_bytes = kHiddenBytes, .directory = options_.work_dir};
     run.progress = [this](double fraction) { Report(fraction); };
     Report(0);
-    QUANT_ASSIGN_OR_RETURN(InputSummaries summaries,
-                           SummarizeInputs(*checkpoint_, Text().data, run));
+    QUANT_ASSIGN_OR_RETURN(
+        InputSummaries summaries,
+        SummarizeInputs(*checkpoint_, request.calibration->data, run));
     QUANT_RETURN_IF_ERROR(
         WriteFileAtomically(file, SealSummaries(summaries), options_.sync));
     if (options_.journal) options_.journal(1);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/base/version.h"
+#include "core/calibrate/statistics_files.h"
 
 namespace quant {
 namespace {
@@ -26,6 +27,26 @@ ManifestGate ToManifest(const GateVerdict& verdict) {
 
 // No number takes more characters.
 constexpr double kLongest = -2.2250738585072014e-308;
+
+// What went into an artifact besides the model.
+void AddSourcesBeside(const OutputRequest& request,
+                      std::vector<ManifestSource>& sources) {
+  if (request.importance != nullptr) {
+    sources.push_back({.name = request.importance->file_name,
+                       .size_bytes = request.importance->size_bytes,
+                       .header_digest = "",
+                       .sha256 = request.importance->sha256});
+  }
+  if (request.calibration != nullptr) {
+    sources.push_back(SourceOf(*request.calibration, "calibration"));
+  }
+  if (request.statistics != nullptr) {
+    sources.push_back({.name = kStatisticsName,
+                       .size_bytes = request.statistics->size_bytes(),
+                       .header_digest = "",
+                       .sha256 = request.statistics->sha256()});
+  }
+}
 
 }  // namespace
 
@@ -64,17 +85,7 @@ Manifest PlannedManifest(const ModelReader& model, const OutputPlan& plan,
          .header_digest = file.header_digest,
          .sha256 = plan.request.source_digest ? unknown : ""});
   }
-  if (plan.request.importance != nullptr) {
-    const Importance& importance = *plan.request.importance;
-    manifest.sources.push_back({.name = importance.file_name,
-                                .size_bytes = importance.size_bytes,
-                                .header_digest = "",
-                                .sha256 = importance.sha256});
-  }
-  if (plan.request.calibration != nullptr) {
-    manifest.sources.push_back(
-        SourceOf(*plan.request.calibration, "calibration"));
-  }
+  AddSourcesBeside(plan.request, manifest.sources);
   if (evaluation != nullptr) {
     manifest.sources.push_back(SourceOf(evaluation->text, "evaluation"));
     for (const std::string& name : EvaluationMetrics()) {

@@ -397,6 +397,9 @@ std::string Fingerprint(const ModelReader& model, const Plan& plan) {
       absl::StrAppend(&text, output.request.calibration->data.digest, " ",
                       GemmIsa(), "\n");
     }
+    if (output.request.statistics != nullptr) {
+      absl::StrAppend(&text, output.request.statistics->sha256(), "\n");
+    }
     if (output.request.target || !output.request.assigned.empty()) {
       for (const TensorPlan& tensor : output.tensors) {
         absl::StrAppend(&text, tensor.scheme.name, "\n");

@@ -12,6 +12,7 @@
 
 #include "core/artifact/loader.h"
 #include "core/base/thread_pool.h"
+#include "core/calibrate/stored_statistics.h"
 #include "core/codec/scheme.h"
 #include "core/container/imatrix.h"
 #include "core/method/method.h"
@@ -80,6 +81,9 @@ struct OutputRequest {
   // For methods that need statistics, static activations, and block types that
   // weigh errors; null: none was given. Shared likewise.
   std::shared_ptr<const DatasetFile> calibration;
+  // What the text showed an earlier run, which is then not run again; null: it
+  // is. Shared likewise.
+  std::shared_ptr<const StoredStatistics> statistics;
   CalibratedOptions calibrated = {};
   // Weights see what quantized weights before them in their block do.
   bool true_sequential = false;

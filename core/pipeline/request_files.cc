@@ -114,6 +114,48 @@ absl::StatusOr<DatasetFile> Load(const ModelReader& model,
   return out;
 }
 
+// Whether what was kept of a text is enough for the output.
+absl::Status CheckServes(const StoredStatistics& statistics,
+                         const OutputRequest& output, int64_t layers) {
+  QUANT_ASSIGN_OR_RETURN(const QuantMethod* method, FindMethod(output.method));
+  std::string why;
+  if (statistics.blocks() != layers) {
+    why = absl::StrCat("of ", statistics.blocks(),
+                       " blocks, while the model has ", layers);
+  } else if (method->Needs() == Statistics::kHessian &&
+             !statistics.has_hessians()) {
+    why = absl::StrCat("without Hessians, which method \"", output.method,
+                       "\" needs");
+  } else if (output.true_sequential) {
+    why =
+        "of a model before anything was quantized, but true_sequential asks "
+        "for what comes of quantized weights; leave that out, or give the "
+        "text";
+  }
+  if (why.empty()) return absl::OkStatus();
+  return InvalidSpec(absl::StrCat("the statistics are ", why), "calibration");
+}
+
+// Statistics in the place of a text.
+absl::Status TakeStatistics(const ModelReader& model, const std::string& path,
+                            absl::Span<OutputRequest* const> users) {
+  QUANT_ASSIGN_OR_RETURN(StoredStatistics opened, StoredStatistics::Open(path));
+  QUANT_ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::Of(model));
+  QUANT_ASSIGN_OR_RETURN(const NetworkConfig config,
+                         ParseNetworkConfig(checkpoint.model->config_json()));
+  const auto layers = static_cast<int64_t>(config.layers.size());
+  const auto text = std::make_shared<const DatasetFile>(opened.text());
+  const auto statistics =
+      std::make_shared<const StoredStatistics>(std::move(opened));
+  for (OutputRequest* output : users) {
+    QUANT_RETURN_IF_ERROR(
+        Annotate(CheckServes(*statistics, *output, layers), path));
+    output->calibration = text;
+    output->statistics = statistics;
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status LoadImportance(const std::string& path, PlanRequest& request) {
@@ -176,6 +218,9 @@ absl::Status LoadCalibration(const ModelReader& model, const TextSource& source,
                      "schemes \"FP8\" and \"W8A8_STATIC\", and GGUF types "
                      "without --imatrix do"),
         "calibration");
+  }
+  if (StoredStatistics::IsAt(source.path)) {
+    return TakeStatistics(model, source.path, users);
   }
   QUANT_ASSIGN_OR_RETURN(DatasetFile text,
                          LoadText(model, source, "calibration"));

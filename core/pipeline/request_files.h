@@ -43,7 +43,10 @@ absl::Status LoadEvaluation(const ModelReader& model, const TextSource& source,
                             PlanRequest& request);
 
 // The same for a calibration text, to outputs whose method or scheme uses it;
-// it is an error when none does.
+// it is an error when none does. A directory of statistics (core/calibrate/
+// statistics_files.h) may stand for the text: what the source says of sequences
+// means nothing then. Errors of StoredStatistics::Open, and INVALID_ARGUMENT
+// for statistics that don't serve an output.
 absl::Status LoadCalibration(const ModelReader& model, const TextSource& source,
                              PlanRequest& request);
 

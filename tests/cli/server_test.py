@@ -88,6 +88,31 @@ class Jobs(ServerCase):
         _, err = self.ctl(USAGE, "submit", MODEL, *flags)
         self.assertIn("a sequence has 64", err)
 
+    def test_what_was_calibrated_once_serves_many_jobs(self):
+        text = write_text(self.dir / "text.jsonl")
+        cut = ["--seq-len", "64", "--samples", "24", "--bos", "none"]
+        self.ctl(OK, "calibrate", MODEL, "--data", text, *cut, "--statistics",
+                 "seen")
+        for scheme, method in (("W4A16", "gptq"), ("W3A16", "gptq"),
+                               ("FP8", "rtn")):
+            flags = ["--scheme", scheme, "--method", method, "--calibration",
+                     "seen"]
+            out, here = self.dir / (scheme + "-out"), self.dir / scheme
+            self.ctl(OK, "submit", MODEL, *flags, "--wait", "--output", out)
+            self.ctl(OK, "quantize", MODEL, *flags, "--output", here)
+            for file in here.iterdir():
+                self.assertEqual(file.read_bytes(),
+                                 (out / file.name).read_bytes(), file)
+            self.assertIn("statistics.json",
+                          (out / "manifest.json").read_text())
+        # FP8 sees the source as it is, with text as without.
+        self.ctl(OK, "quantize", MODEL, "--scheme", "FP8", "--calibration",
+                 text, "--sequence-length", "64", "--calibration-sequences",
+                 "24", "--bos", "none", "--output", "by-text")
+        weights = "model.safetensors"
+        self.assertEqual((self.dir / "by-text" / weights).read_bytes(),
+                         (self.dir / "FP8" / weights).read_bytes())
+
     def test_gguf_with_an_importance_matrix(self):
         name = b"blk.0.attn_q.weight"
         matrix = self.dir / "own.imatrix"
