@@ -98,29 +98,34 @@ class Calibrate : public Command {
       meter.Show("calibrate", fraction, "");
     };
     if (!statistics_.directory.empty()) {
-      QUANT_RETURN_IF_ERROR(KeepStatistics(model, text, options));
+      QUANT_ASSIGN_OR_RETURN(const StatisticsWritten written,
+                             KeepStatistics(model, text, options));
+      meter.End();
+      PrintStatistics(written);
     }
     if (!output_.empty()) {
       QUANT_ASSIGN_OR_RETURN(const Imatrix matrix,
                              MatrixOf(model, text, options));
+      meter.End();
       QUANT_RETURN_IF_ERROR(WriteImatrix(matrix, output_));
       PrintMatrix(matrix);
     }
     return 0;
   }
 
-  absl::Status KeepStatistics(const ValueModel& model, const DatasetFile& text,
-                              const RunOptions& options) const {
+  absl::StatusOr<StatisticsWritten> KeepStatistics(
+      const ValueModel& model, const DatasetFile& text,
+      const RunOptions& options) const {
     StatisticsRequest request = statistics_;
     request.overwrite = overwrite_;
-    QUANT_ASSIGN_OR_RETURN(
-        const StatisticsWritten written,
-        WriteStatistics(model.values(), text, request, options));
-    PrintFacts({{"statistics", request.directory},
+    return WriteStatistics(model.values(), text, request, options);
+  }
+
+  void PrintStatistics(const StatisticsWritten& written) const {
+    PrintFacts({{"statistics", statistics_.directory},
                 {"blocks", absl::StrCat(written.blocks)},
                 {"kept of an earlier run", absl::StrCat(written.blocks_kept)},
                 {"bytes", absl::StrCat(written.bytes)}});
-    return absl::OkStatus();
   }
 
   // Of what was just kept, where it was: the text is run once.
@@ -141,8 +146,8 @@ class Calibrate : public Command {
       return InvalidSpec(
           "calibrate: --statistics DIR, --output FILE or --preview is needed");
     }
-    if (overwrite_ || output_.empty() || !PathExists(output_))
-      return absl::OkStatus();
+    const bool in_the_way = !output_.empty() && PathExists(output_);
+    if (overwrite_ || !in_the_way) return absl::OkStatus();
     return MakeError(
         absl::StatusCode::kAlreadyExists, Reason::kOutputExists,
         absl::StrCat(output_, ": is there; choose another, or --overwrite"));

@@ -157,10 +157,23 @@ class Survey {
             others ? "like those of the layer's other experts" : "by 1"));
         if (others != nullptr) inputs = others;
       }
+      const TensorEntry& weight = viewed.tensors()[tensor.source];
+      if (static_cast<int64_t>(inputs->absmax.size()) != weight.shape.back()) {
+        return OfOtherShape(weight, inputs->absmax.size());
+      }
       tensor.inputs =
           std::make_shared<const std::vector<float>>(inputs->absmax);
     }
     return absl::OkStatus();
+  }
+
+  // Statistics that were kept may be of any model.
+  static absl::Status OfOtherShape(const TensorEntry& weight, size_t columns) {
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, Reason::kSourceChanged,
+        absl::StrCat(weight.name, ": the statistics are of ", columns,
+                     " columns; it has ", weight.shape.back(),
+                     "; calibrate this model"));
   }
 
   static absl::Status Unknown(const std::string& name) {

@@ -132,5 +132,30 @@ TEST_F(StatisticsTest, OfOtherWeightsStopTheJob) {
       << result.status();
 }
 
+// Their names fit, their columns don't.
+TEST_F(StatisticsTest, OfAnotherShapeStopTheSurvey) {
+  std::vector<TensorSpec> wide = LlamaTensors(kHidden, 2 * kWidth, DType::kF32);
+  for (int i = 0; i < 2; ++i) {
+    wide.push_back(
+        {absl::StrCat("model.layers.", i, ".post_attention_layernorm.weight"),
+         {kHidden},
+         DType::kF32});
+  }
+  std::string config = Config("Llama");
+  const std::string width = "\"intermediate_size\": 96";
+  config.replace(config.find(width), width.size(),
+                 "\"intermediate_size\": 192");
+  WriteModel(dir_ / "wide", wide, 1, config);
+  Write(dir_ / "wide", /*hessians=*/false);
+  const auto stored = ByStatistics(Request("W8A8_STATIC"));
+  ASSERT_TRUE(stored.ok()) << stored.status();
+  WriteModel(dir_ / "model", Llama(DType::kF32), 1, Config("Llama"));
+  const auto result =
+      RunPipeline(dir_ / "model", {.outputs = {*stored}}, dir_ / "work", 2);
+  EXPECT_EQ(GetReason(result.status()), Reason::kSourceChanged)
+      << result.status();
+  EXPECT_THAT(result.status().message(), HasSubstr("192 columns; it has 96"));
+}
+
 }  // namespace
 }  // namespace quant
