@@ -8,7 +8,8 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "faults"))
 
-from harness import Failure, Server, require, rss_bytes, wait_for  # noqa: E402
+from harness import (Failure, Server, certificate, require,  # noqa: E402
+                     rss_bytes, wait_for)
 from api import Api, answer, spec  # noqa: E402
 
 TINY = HERE.parent.parent / "examples" / "tiny-own-pad768-bf16"

@@ -2,6 +2,8 @@
 
 import concurrent.futures
 import gzip
+import hashlib
+import subprocess
 
 import grpc
 
@@ -98,8 +100,7 @@ def row_37(node):
         unknown = answer(lambda: api.CreateJob(
             spec=spec(priority=99), validate_only=True))
         expect(unknown[0], "INVALID_ARGUMENT")
-        expect(answer(lambda: api.ListJobs(states=[77]))[0],
-               "INVALID_ARGUMENT", "OK")
+        expect(answer(lambda: api.ListJobs(states=[77])), INVALID)
         require(not all_jobs(api), "a job was made")
 
 
@@ -171,7 +172,6 @@ def row_55(node):
         job = end_of(api, api.CreateJob(spec=spec("slow")).name)
         artifact = api.GetArtifact(name=job.artifacts[0])
         file = max(artifact.files, key=lambda each: each.size_bytes)
-        import hashlib
         sha, size = hashlib.sha256(), 0
         reading = api.Read(resource_name=file.resource_name)
         for count, part in enumerate(reading):
@@ -216,7 +216,6 @@ def row_60(node):
 
 def make_token(node, name, role="submitter"):
     """A token of a tenant of that name, and the server's line of it."""
-    import subprocess
     path = node.work / f"{name}.token"
     made = subprocess.run(
         [node.build.quantd, "token", "--name", name, "--role", role,

@@ -31,7 +31,8 @@ DURABLE = (2, 3, 4, 5)  # STATE, ATTEMPT, GATE, ARTIFACT
 SNAPSHOT, FINAL = 1, 8
 FAILPOINTS = [f"fdatasync:queue.sqlite-wal:{when}:{{}}"
               for when in ("before", "after")]
-FAILPOINTS += [f"rename:{path}:{when}:{{}}" for path in ("", "journal")
+# "files" is a result that the store takes over; the worker makes the manifest.
+FAILPOINTS += [f"rename:{path}:{when}:1" for path in ("files", "manifest.json")
                for when in ("before", "after")]
 CLIENTS = 4
 
@@ -66,6 +67,7 @@ class Client(threading.Thread):
         self.chaos, self.history = chaos, chaos.history
         self.random = random.Random(seed)
         self.mine = []
+        self.last = collections.Counter()  # sequence seen, by name
         self.number = seed
 
     def run(self):
@@ -116,7 +118,7 @@ class Client(threading.Thread):
 
     def watch(self, api):
         if name := self.pick():
-            watch_once(api, name, 0, self.history)
+            watch_once(api, name, self.last, self.history)
 
     def download(self, api):
         name = self.pick()
@@ -131,18 +133,18 @@ class Client(threading.Thread):
                 self.history.fault(f"{file.resource_name}: another digest")
 
 
-def watch_once(api, name, after, history):
-    """Follows as long as the server is there; each durable event is the next."""
-    last = after
-    for event in api.WatchJob(name=name, after_sequence=after, timeout=20):
+def watch_once(api, name, last, history):
+    """Goes on where the last watch ended, as long as the server is there; each
+    durable event is the next."""
+    for event in api.WatchJob(name=name, after_sequence=last[name], timeout=20):
+        if event.sequence < last[name]:
+            history.fault(f"{name}: back to {event.sequence} from {last[name]}")
         if event.kind in DURABLE:
-            if event.sequence != last + 1:
-                history.fault(f"{name}: {last}, then {event.sequence}")
-            last = event.sequence
+            if event.sequence != last[name] + 1:
+                history.fault(f"{name}: {last[name]}, then {event.sequence}")
+            last[name] = event.sequence
         elif event.kind == SNAPSHOT:
-            last = event.sequence
-        elif event.sequence < last:
-            history.fault(f"{name}: back to {event.sequence} from {last}")
+            last[name] = event.sequence
         if event.kind == FINAL:
             history.saw(event.job)
 
@@ -161,11 +163,7 @@ class Chaos:
         self.counts[what] += 1
         time.sleep(self.random.uniform(0, 0.3))
         if what == "failpoint":
-            point = self.random.choice(FAILPOINTS).format(
-                self.random.randint(1, 12))
-            self.server.kill()
-            self.server.spawn(QUANT_FAILPOINT=point)
-            time.sleep(self.random.uniform(0.2, 0.6))
+            self.strike()
         if what in ("worker", "both"):
             for child in self.server.children()[:1]:
                 try:
@@ -175,6 +173,20 @@ class Chaos:
         if what != "worker":
             self.server.kill()
             self.server.start()
+
+    def strike(self):
+        """A server that dies, or whose workers do, where it comes to."""
+        point = self.random.choice(FAILPOINTS).format(self.random.randint(1, 12))
+        self.server.kill()
+        try:
+            self.server.start(QUANT_FAILPOINT=point)
+        except Failure:  # it came there while it started
+            pass
+        end = time.monotonic() + self.random.uniform(0.5, 1.5)
+        while self.server.process.poll() is None and time.monotonic() < end:
+            time.sleep(0.02)
+        if self.server.process.poll() is not None:
+            self.counts["server struck"] += 1
 
     def run(self):
         self.server.start()
@@ -205,7 +217,7 @@ class Chaos:
             require(len(seen) == 1, f"P2, P4: {name} ended as {seen}")
             require(len(job.artifacts) == (job.state == SUCCEEDED),
                     f"P2: {name}: {job.state} with {job.artifacts}")
-            watch_once(api, name, 0, history)
+            watch_once(api, name, collections.Counter(), history)
             ends[job.state] += 1
         require(not history.faults, "\n".join(history.faults[:10]))
         print(f"kills {dict(self.counts)}; clients {dict(history.counts)}; "

@@ -41,7 +41,6 @@ class Build:
         self.quantd = directory / "server" / "quantd"
         self.quantctl = directory / "client" / "quantctl"
         self.gen_model = directory / "tests" / "tools" / "gen_model"
-        self.watchers = directory / "tests" / "tools" / "watchers"
         self.preload = directory / "tests" / "faults" / "libpreload.so"
         sys.path.insert(0, str(directory / "tests" / "python"))  # api.py's
 
@@ -142,6 +141,17 @@ class Server:
 
     def job(self, name):
         return json.loads(self.ctl("get", name, "-o", "json").stdout)
+
+
+def certificate(work):
+    """A self-signed certificate of 127.0.0.1: (cert, key)."""
+    cert, key = work / "cert.pem", work / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-nodes"]
+    command += ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "2"]
+    command += ["-subj", "/CN=localhost", "-addext"]
+    command += ["subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert]
+    subprocess.run(command, check=True, capture_output=True)
+    return cert, key
 
 
 def rss_bytes(pid):

@@ -16,20 +16,10 @@ import sys
 import tempfile
 import time
 
-from harness import Build, Failure, Server, require, rss_bytes
+from harness import Build, Failure, Server, certificate, require, rss_bytes
 
 PROTO = pathlib.Path(__file__).resolve().parent.parent.parent / "proto"
 MAX_BYTES_PER_MINUTE = 1_000_000
-
-
-def certificate(work):
-    cert, key = work / "cert.pem", work / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-         "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
-         "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout",
-         key, "-out", cert], check=True, capture_output=True)
-    return cert, key
 
 
 class Load:
