@@ -16,12 +16,11 @@ import os
 import pathlib
 import random
 import signal
-import sys
 import tempfile
 import threading
 import time
 
-from harness import Build, Failure, Server, require, wait_for
+from harness import Build, Failure, Server, conduct, require, wait_for
 from api import Api, spec
 
 TINY = pathlib.Path(__file__).resolve().parents[2] / (
@@ -237,16 +236,7 @@ def main():
     arguments = parser.parse_args()
     print(f"chaos: --seed {arguments.seed}", flush=True)
     with tempfile.TemporaryDirectory() as work:
-        chaos = Chaos(arguments, work)
-        try:
-            chaos.run()
-        except Failure as failure:
-            print(f"FAILED: {failure}\n{chaos.server.log()}", file=sys.stderr)
-            sys.exit(1)
-        finally:
-            chaos.done.set()
-            chaos.server.kill()
-    print("ok")
+        conduct(Chaos(arguments, work))
 
 
 if __name__ == "__main__":

@@ -143,6 +143,19 @@ class Server:
         return json.loads(self.ctl("get", name, "-o", "json").stdout)
 
 
+def conduct(scenario):
+    """Runs it to the end of the program. A failure is told with the log of its
+    server, which never stays."""
+    try:
+        scenario.run()
+    except Failure as failure:
+        print(f"FAILED: {failure}\n{scenario.server.log()}", file=sys.stderr)
+        sys.exit(1)
+    finally:
+        scenario.server.kill()
+    print("ok")
+
+
 def certificate(work):
     """A self-signed certificate of 127.0.0.1: (cert, key)."""
     cert, key = work / "cert.pem", work / "key.pem"

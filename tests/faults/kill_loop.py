@@ -13,11 +13,10 @@ import os
 import pathlib
 import random
 import signal
-import sys
 import tempfile
 import time
 
-from harness import Build, Failure, Server, digests, require, wait_for
+from harness import Build, Server, conduct, digests, require, wait_for
 
 # Slow enough to be hit: the search for scales is most of the work.
 FLAGS = ("--scheme", "W4A16", "--scale", "mse")
@@ -131,16 +130,7 @@ def main():
     arguments = parser.parse_args()
     print(f"kill_loop: --seed {arguments.seed}", flush=True)
     with tempfile.TemporaryDirectory() as work:
-        loop = KillLoop(arguments, work)
-        try:
-            loop.run()
-        except Failure as failure:
-            print(f"FAILED: {failure}\n{loop.server.log()}", file=sys.stderr)
-            sys.exit(1)
-        finally:
-            if loop.server.process and loop.server.process.poll() is None:
-                loop.server.kill()
-    print("ok")
+        conduct(KillLoop(arguments, work))
 
 
 if __name__ == "__main__":

@@ -12,11 +12,10 @@ import argparse
 import json
 import pathlib
 import subprocess
-import sys
 import tempfile
 import time
 
-from harness import Build, Failure, Server, certificate, require, rss_bytes
+from harness import Build, Server, certificate, conduct, require, rss_bytes
 
 PROTO = pathlib.Path(__file__).resolve().parent.parent.parent / "proto"
 MAX_BYTES_PER_MINUTE = 1_000_000
@@ -95,15 +94,7 @@ def main():
     parser.add_argument("--creates", type=int, default=5)
     parser.add_argument("--gets", type=int, default=200)
     with tempfile.TemporaryDirectory() as work:
-        load = Load(parser.parse_args(), pathlib.Path(work))
-        try:
-            load.run()
-        except Failure as failure:
-            print(f"FAILED: {failure}\n{load.server.log()}", file=sys.stderr)
-            sys.exit(1)
-        finally:
-            load.server.kill()
-    print("ok")
+        conduct(Load(parser.parse_args(), pathlib.Path(work)))
 
 
 if __name__ == "__main__":
