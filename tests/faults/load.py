@@ -11,9 +11,11 @@ second half is printed, and may not be more than 1 MB a minute.
 import argparse
 import json
 import pathlib
+import re
 import subprocess
 import tempfile
 import time
+import urllib.request
 
 from harness import Build, Server, certificate, conduct, require, rss_bytes
 
@@ -61,8 +63,16 @@ class Load:
             time.sleep(1)
         for method in drivers:
             self.report(method, json.loads((self.work / method).read_text()))
+        self.tell_jobs()
         self.check(samples)
         self.server.stop()
+
+    def tell_jobs(self):
+        """A server that falls behind keeps more jobs, and their memory."""
+        url = f"http://{self.server.endpoint['http']}/metrics"
+        text = urllib.request.urlopen(url, timeout=60).read().decode()
+        jobs = re.findall(r'^quant_queue_jobs\{state="(\w+)"\} (\S+)', text, re.M)
+        print("jobs at the end:", dict(jobs), flush=True)
 
     def report(self, method, result):
         p99 = next(each["latency"] for each in result["latencyDistribution"]
