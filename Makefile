@@ -47,6 +47,7 @@ bench: build ## Measure, as ratios to this machine's own limits
 	@tests/bench/run.py $(BUILD)
 	@scripts/deps.sh python3-torch libopenblas0-pthread
 	@tests/bench/gptq.py $(BUILD)
+	@tests/bench/calibrated.py $(BUILD)
 
 install: build ## Install binaries and the client library under PREFIX (/usr/local)
 	@cmake --install $(BUILD) --prefix $(PREFIX)

@@ -77,7 +77,16 @@ absl::StatusOr<InputSummaries> SummarizeInputs(const ModelReader& model,
                          network->Embed(sequences, options.spill));
   const BlockPasses passes(*network, sequences, options);
   InputSummaries summaries;
-  for (int64_t layer = 0; layer < passes.count(); ++layer) {
+  KeptStates kept(options.keep);
+  std::string notes;
+  QUANT_ASSIGN_OR_RETURN(const int64_t first,
+                         kept.Load(passes.count(), {&states}, notes));
+  if (first > 0) {
+    auto found = UnsealSummaries(notes);
+    if (!found) return absl::DataLossError("kept states: no summaries");
+    summaries = *std::move(found);
+  }
+  for (int64_t layer = first; layer < passes.count(); ++layer) {
     QUANT_ASSIGN_OR_RETURN(Block block, passes.Load(layer));
     const std::vector<InputSpace> spaces = InputSpacesOf(block);
     Collector collector(*options.pool, spaces, /*with_hessians=*/false);
@@ -89,6 +98,8 @@ absl::StatusOr<InputSummaries> SummarizeInputs(const ModelReader& model,
         summaries[absl::StrCat(linear->name, ".weight")] = summary;
       }
     }
+    QUANT_RETURN_IF_ERROR(
+        kept.Store(layer + 1, {&states}, SealSummaries(summaries)));
     if (options.progress) {
       options.progress(static_cast<double>(layer + 1) /
                        static_cast<double>(passes.count()));

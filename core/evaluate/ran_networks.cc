@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <utility>
 
 #include "core/base/status_macros.h"
 #include "core/kernels/error_sums.h"
@@ -28,6 +30,7 @@ class Run {
 
   int64_t layers() const { return passes_.count(); }
   const NetworkConfig& config() const { return network_.config(); }
+  HiddenStates& states() { return states_; }
   const HiddenStates& states() const { return states_; }
 
   // Counts what each expert gets into `tokens`, unless it is null.
@@ -87,6 +90,21 @@ absl::Status AddDifference(ThreadPool& pool, const HiddenStates& reference,
   return absl::OkStatus();
 }
 
+// Behind how many blocks states and figures of an earlier process are.
+absl::StatusOr<int64_t> GoOn(const KeptStates& kept, int64_t blocks,
+                             absl::Span<HiddenStates* const> states,
+                             std::vector<LayerFigures>& figures) {
+  std::string notes;
+  QUANT_ASSIGN_OR_RETURN(const int64_t done, kept.Load(blocks, states, notes));
+  if (done == 0) return 0;
+  auto found = UnpackLayers(notes);
+  if (!found || found->size() != figures.size()) {
+    return absl::DataLossError("kept states: figures of other layers");
+  }
+  figures = *std::move(found);
+  return done;
+}
+
 }  // namespace
 
 std::optional<double> LayerFigures::SqnrDb() const {
@@ -108,6 +126,43 @@ absl::Status RanNetwork::Fill(ThreadPool& pool, int64_t first, int64_t rows) {
   return absl::OkStatus();
 }
 
+std::string PackLayers(const std::vector<LayerFigures>& layers) {
+  std::string out;
+  const auto append = [&](const auto* values, size_t count) {
+    out.append(reinterpret_cast<const char*>(values), count * sizeof(*values));
+  };
+  for (const LayerFigures& layer : layers) {
+    const int64_t experts = static_cast<int64_t>(layer.expert_tokens.size());
+    append(&layer.noise, 1);
+    append(&layer.signal, 1);
+    append(&experts, 1);
+    append(layer.expert_tokens.data(), layer.expert_tokens.size());
+  }
+  return out;
+}
+
+std::optional<std::vector<LayerFigures>> UnpackLayers(absl::string_view bytes) {
+  std::vector<LayerFigures> layers;
+  const auto take = [&](auto* values, size_t count) {
+    if (bytes.size() / sizeof(*values) < count) return false;
+    if (count > 0) std::memcpy(values, bytes.data(), count * sizeof(*values));
+    bytes.remove_prefix(count * sizeof(*values));
+    return true;
+  };
+  while (!bytes.empty()) {
+    LayerFigures& layer = layers.emplace_back();
+    int64_t experts = 0;
+    if (!take(&layer.noise, 1) || !take(&layer.signal, 1) ||
+        !take(&experts, 1) || experts < 0 ||
+        static_cast<uint64_t>(experts) > bytes.size() / sizeof(experts)) {
+      return std::nullopt;
+    }
+    layer.expert_tokens.resize(experts);
+    take(layer.expert_tokens.data(), layer.expert_tokens.size());
+  }
+  return layers;
+}
+
 absl::StatusOr<RanNetworks> RunNetworks(const Network& model,
                                         const Network* reference,
                                         const Sequences& sequences,
@@ -123,7 +178,12 @@ absl::StatusOr<RanNetworks> RunNetworks(const Network& model,
                      other->config().hidden == side.config().hidden;
   std::vector<LayerFigures> figures(side.layers());
   const int64_t steps = std::max(side.layers(), other ? other->layers() : 0);
-  for (int64_t i = 0; i < steps; ++i) {
+  KeptStates kept(options.keep);
+  std::vector<HiddenStates*> states = {&side.states()};
+  if (other) states.push_back(&other->states());
+  QUANT_ASSIGN_OR_RETURN(const int64_t first,
+                         GoOn(kept, steps, states, figures));
+  for (int64_t i = first; i < steps; ++i) {
     if (i < side.layers()) {
       QUANT_RETURN_IF_ERROR(side.Advance(i, &figures[i].expert_tokens));
     }
@@ -136,6 +196,7 @@ absl::StatusOr<RanNetworks> RunNetworks(const Network& model,
                         static_cast<int64_t>(sequences.tokens.size()),
                         side.config().hidden, figures[i]));
     }
+    QUANT_RETURN_IF_ERROR(kept.Store(i + 1, states, PackLayers(figures)));
     if (options.progress) {
       options.progress(static_cast<double>(i + 1) / static_cast<double>(steps));
     }

@@ -7,9 +7,11 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "core/network/network.h"
 
 namespace quant {
@@ -53,6 +55,11 @@ struct LayerFigures {
   bool operator==(const LayerFigures&) const = default;
 };
 
+// As bytes of this host, for files of a work directory.
+std::string PackLayers(const std::vector<LayerFigures>& layers);
+// Nothing where those bytes are not of a whole number of layers.
+std::optional<std::vector<LayerFigures>> UnpackLayers(absl::string_view bytes);
+
 struct RanNetworks {
   RanNetwork model;
   std::optional<RanNetwork> reference;
@@ -60,7 +67,8 @@ struct RanNetworks {
 };
 
 // Weights of one block are in memory at a time. `reference` may be null.
-// CANCELLED when stopped.
+// CANCELLED when stopped; goes on from what RunOptions::keep has kept, and
+// leaves that to the caller to remove.
 absl::StatusOr<RanNetworks> RunNetworks(const Network& model,
                                         const Network* reference,
                                         const Sequences& sequences,

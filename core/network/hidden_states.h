@@ -25,6 +25,11 @@ class HiddenStates {
   static absl::StatusOr<HiddenStates> Create(int64_t rows, int64_t cols,
                                              const SpillOptions& options);
 
+  int64_t rows() const { return rows_; }
+  int64_t cols() const { return cols_; }
+  int64_t bytes() const {
+    return rows_ * cols_ * static_cast<int64_t>(sizeof(float));
+  }
   bool spilled() const { return file_.has_value(); }
   absl::Status Load(int64_t first_row, int64_t rows, float* out) const;
   absl::Status Store(int64_t first_row, int64_t rows, const float* values);

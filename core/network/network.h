@@ -21,6 +21,7 @@
 #include "core/network/block.h"
 #include "core/network/config.h"
 #include "core/network/hidden_states.h"
+#include "core/network/kept_states.h"
 #include "core/network/linear.h"
 
 namespace quant {
@@ -37,6 +38,7 @@ struct RunOptions {
   ThreadPool* pool = nullptr;
   std::stop_token stop;
   SpillOptions spill;
+  KeepOptions keep;                      // of passes that can go on later
   std::function<void(double)> progress;  // fraction in 0..1; may be empty
 };
 

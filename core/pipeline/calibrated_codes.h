@@ -108,6 +108,7 @@ class CalibratedCodes {
   CalibratedCodes(std::string directory, const ModelReader& model,
                   const Plan& plan, int output);
 
+  const std::string& directory() const { return directory_; }
   int64_t layers() const { return static_cast<int64_t>(layers_.size()); }
   // The tensors of a layer, by their order in the plan.
   const std::vector<CodesPlace>& places(int64_t layer) const {

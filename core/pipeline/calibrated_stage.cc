@@ -16,6 +16,7 @@
 #include "core/calibrate/input_spaces.h"
 #include "core/network/network.h"
 #include "core/pipeline/input_scaling.h"
+#include "core/pipeline/keep_for.h"
 #include "core/pipeline/pass_bounds.h"
 #include "core/pipeline/tensor_job.h"
 
@@ -75,11 +76,17 @@ class CalibratedStage {
     run_.pool = options_.pool;
     run_.stop = options_.stop;
     run_.spill = {.memory_bytes = kHiddenBytes, .directory = options_.work_dir};
+    run_.keep = KeepFor(options_, plan_, codes_.directory());
     const BlockPasses passes(*network, sequences, run_);
     Report(0, "embeddings");
     QUANT_ASSIGN_OR_RETURN(HiddenStates states,
                            network->Embed(sequences, run_.spill));
-    for (int64_t layer = 0; layer < codes_.layers(); ++layer) {
+    KeptStates kept(run_.keep);
+    std::string notes;
+    QUANT_ASSIGN_OR_RETURN(summary_.blocks_skipped,
+                           kept.Load(first_missing, {&states}, notes));
+    for (int64_t layer = summary_.blocks_skipped; layer < codes_.layers();
+         ++layer) {
       QUANT_ASSIGN_OR_RETURN(Block block, passes.Load(layer));
       CalibratedBlock found(codes_.block_bytes(layer));
       BlockScaling scaling(network->config(), layer, codes_, block, found);
@@ -101,8 +108,9 @@ class CalibratedStage {
       }
       scaling.TakeValues();
       QUANT_RETURN_IF_ERROR(passes.Advance(block, layer, {}, states));
+      QUANT_RETURN_IF_ERROR(kept.Store(layer + 1, {&states}, ""));
     }
-    return absl::OkStatus();
+    return kept.Remove();
   }
 
   // The text was run before: blocks do not depend on one another.
@@ -447,7 +455,8 @@ absl::StatusOr<CalibratedBounds> BoundsOfCalibratedStage(
       passes.memory_bytes + 2 * block + all +
       method->PreparationBytes(columns) +
       threads * (method->ScratchBytes(kTileRows, columns) + tile);
-  bounds.disk_bytes = codes.total_bytes() + passes.disk_bytes;
+  bounds.disk_bytes =
+      codes.total_bytes() + passes.disk_bytes + passes.kept_bytes;
   return bounds;
 }
 

@@ -22,8 +22,9 @@ struct CalibrationSummary {
   int64_t tensors = 0;
   int64_t rounded = 0;  // to nearest, for want of tokens or of a factor
   int64_t dead_columns = 0;
-  int64_t scaled = 0;  // whose inputs were scaled
-  int64_t blocks_resumed = 0;
+  int64_t scaled = 0;              // whose inputs were scaled
+  int64_t blocks_resumed = 0;      // codes of an earlier attempt
+  int64_t blocks_skipped = 0;      // of those, by the states kept behind them
   std::vector<std::string> notes;  // what was not as hoped, for people
 };
 

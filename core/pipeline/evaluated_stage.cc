@@ -13,6 +13,7 @@
 #include "core/calibrate/calibration.h"
 #include "core/kernels/gemm.h"
 #include "core/network/memory.h"
+#include "core/pipeline/keep_for.h"
 #include "core/pipeline/pass_bounds.h"
 #include "core/pipeline/value_network.h"
 
@@ -36,13 +37,13 @@ int64_t ExpertsOf(const NetworkConfig& config, size_t layer) {
   return config.layers[layer].sparse ? config.experts : 0;
 }
 
-// Of LayerFigures of all layers.
+// Of PackLayers.
 int64_t LayersBytes(const NetworkConfig& config) {
-  int64_t bytes = 0;
-  for (size_t i = 0; i < config.layers.size(); ++i) {
-    bytes += 2 * sizeof(double) + ExpertsOf(config, i) * sizeof(int64_t);
+  std::vector<LayerFigures> layers(config.layers.size());
+  for (size_t i = 0; i < layers.size(); ++i) {
+    layers[i].expert_tokens.resize(ExpertsOf(config, i));
   }
-  return bytes;
+  return static_cast<int64_t>(PackLayers(layers).size());
 }
 
 void Append(const void* values, size_t bytes, std::string& out) {
@@ -124,13 +125,17 @@ class EvaluatedStage {
       Report(0, name);
       QUANT_ASSIGN_OR_RETURN(const ValueNetwork made,
                              ValueNetwork::Open(directories_[output]));
-      QUANT_ASSIGN_OR_RETURN(RanNetworks ran,
-                             RunNetworks(*made.network, source.network.get(),
-                                         windows, OptionsFor(name)));
+      RunOptions run = OptionsFor(name);
+      run.keep = KeepFor(options_, plan_, ParentPath(PathOf(part, output)));
+      absl::StrAppend(&run.keep.identity, " ", data_.digest, " ", part.first);
+      QUANT_ASSIGN_OR_RETURN(
+          RanNetworks ran,
+          RunNetworks(*made.network, source.network.get(), windows, run));
       ++runs_done_;
       QUANT_ASSIGN_OR_RETURN(const Figures figures,
                              Compare(windows, ran, OptionsFor("")));
       QUANT_RETURN_IF_ERROR(Store(part, output, figures));
+      QUANT_RETURN_IF_ERROR(RemoveTree(run.keep.path));
       if (options_.journal) {
         options_.journal(static_cast<int64_t>(plan_.order.size()));
       }
@@ -175,7 +180,7 @@ class EvaluatedStage {
 
   // Figures of other work are not taken for those of this one.
   std::string HeaderOf(const Part& part, absl::string_view body) const {
-    return absl::StrCat("quant-figures 2 ", plan_.fingerprint, " ",
+    return absl::StrCat("quant-figures 3 ", plan_.fingerprint, " ",
                         data_.digest, " ", GemmIsa(), " ", part.first, " ",
                         part.count, " ", Xxh3Hex(body), "\n");
   }
@@ -188,12 +193,7 @@ class EvaluatedStage {
       Append(values->data(), values->size() * sizeof(double), body);
     }
     Append(figures.agrees.data(), figures.agrees.size(), body);
-    for (const LayerFigures& layer : figures.layers) {
-      Append(&layer.noise, sizeof layer.noise, body);
-      Append(&layer.signal, sizeof layer.signal, body);
-      Append(layer.expert_tokens.data(),
-             layer.expert_tokens.size() * sizeof(int64_t), body);
-    }
+    body += PackLayers(figures.layers);
     const std::string path = PathOf(part, output);
     QUANT_RETURN_IF_ERROR(MakeDirectories(ParentPath(path)));
     return WriteFileAtomically(path, HeaderOf(part, body) + body,
@@ -225,25 +225,22 @@ class EvaluatedStage {
     body = Take(body, count, out->reference_nll);
     body = Take(body, count, out->kl);
     body = Take(body, count, out->agrees);
-    TakeLayers(body, *out);
+    const auto layers = UnpackLayers(body);
+    if (!layers) return false;
+    AddLayers(*layers, *out);
     return true;
   }
 
-  // Adds the sums of another part.
-  void TakeLayers(absl::string_view body, Figures& out) const {
-    const NetworkConfig& config = plan_.evaluation->network;
-    out.layers.resize(config.layers.size());
-    for (size_t i = 0; i < config.layers.size(); ++i) {
+  // The sums of another part.
+  static void AddLayers(const std::vector<LayerFigures>& more, Figures& out) {
+    out.layers.resize(more.size());
+    for (size_t i = 0; i < more.size(); ++i) {
       LayerFigures& layer = out.layers[i];
-      std::vector<double> sums;
-      std::vector<int64_t> tokens;
-      body = Take(body, 2, sums);
-      body = Take(body, ExpertsOf(config, i), tokens);
-      layer.noise += sums[0];
-      layer.signal += sums[1];
-      layer.expert_tokens.resize(tokens.size());
-      for (size_t e = 0; e < tokens.size(); ++e) {
-        layer.expert_tokens[e] += tokens[e];
+      layer.noise += more[i].noise;
+      layer.signal += more[i].signal;
+      layer.expert_tokens.resize(more[i].expert_tokens.size());
+      for (size_t e = 0; e < layer.expert_tokens.size(); ++e) {
+        layer.expert_tokens[e] += more[i].expert_tokens[e];
       }
     }
   }
@@ -293,7 +290,8 @@ EvaluatedBounds BoundsOfEvaluatedStage(const Plan& plan, int threads) {
                           (positions * kFigureBytes +
                            (data.sequences / windows + 1) *
                                (LayersBytes(config) + kMaxHeaderBytes)) +
-                      (hidden > kHiddenBytes ? 2 * hidden : 0);
+                      (hidden > kHiddenBytes ? 2 * hidden : 0) +
+                      2 * BytesOfKept(hidden);
   return bounds;
 }
 

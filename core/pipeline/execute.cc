@@ -201,6 +201,8 @@ class Execution {
       QUANT_ASSIGN_OR_RETURN(
           summaries_[i], RunCalibratedStage(model_, plan_, static_cast<int>(i),
                                             options_, *codes));
+      result.blocks_resumed += summaries_[i].blocks_resumed;
+      result.blocks_skipped += summaries_[i].blocks_skipped;
       result.notes.insert(result.notes.end(), summaries_[i].notes.begin(),
                           summaries_[i].notes.end());
       QUANT_RETURN_IF_ERROR(DivideInputs(*codes, plan_.outputs[i]));

@@ -3,6 +3,7 @@
 #ifndef QUANT_CORE_PIPELINE_EXECUTE_H_
 #define QUANT_CORE_PIPELINE_EXECUTE_H_
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -46,6 +47,8 @@ struct ExecuteOptions {
   // figures of some windows.
   std::function<void(int64_t done)> journal;
   bool sync = true;  // fsync outputs before answering
+  // How often a text's hidden states are kept on its way through a network.
+  std::chrono::milliseconds keep_states_every = std::chrono::seconds(60);
 };
 
 struct ResultFile {
@@ -66,7 +69,7 @@ struct ExecutedOutput {
   // "unseen_inputs": of weights that met no token; with an evaluation text
   // those of EvaluationMetrics. SQNRs are absent when nothing was lossy.
   std::map<std::string, double> metrics;
-  std::vector<LayerFigures> layers = {};  // with an evaluation text
+  std::vector<LayerFigures> layers = {};   // with an evaluation text
   std::vector<ErrorSums> errors = {};      // parallel to OutputPlan::tensors
   std::vector<EscalationStep> steps = {};  // OutputRequest::steps
 };
@@ -76,6 +79,10 @@ struct ExecuteResult {
   int64_t tensors_total = 0;
   int64_t tensors_resumed = 0;  // taken over from earlier work
   int64_t tensors_redone = 0;   // begun earlier, not finished, done again
+  // Of calibrated methods: blocks whose codes were taken over from earlier
+  // work, and how many of those did not even run again.
+  int64_t blocks_resumed = 0;
+  int64_t blocks_skipped = 0;
   std::map<std::string, double> stage_seconds;
   // What calibration could not do as hoped, for people.
   std::vector<std::string> notes;

@@ -13,6 +13,7 @@
 #include "core/calibrate/calibration.h"
 #include "core/calibrate/importance.h"
 #include "core/calibrate/input_summary.h"
+#include "core/pipeline/keep_for.h"
 #include "core/pipeline/view.h"
 
 namespace quant {
@@ -108,6 +109,7 @@ class Survey {
     run.pool = options_.pool;
     run.stop = options_.stop;
     run.spill = {.memory_bytes = kHiddenBytes, .directory = options_.work_dir};
+    run.keep = KeepFor(options_, plan_, ParentPath(file));
     run.progress = [this](double fraction) { Report(fraction); };
     Report(0);
     QUANT_ASSIGN_OR_RETURN(
@@ -115,6 +117,7 @@ class Survey {
         SummarizeInputs(*checkpoint_, request.calibration->data, run));
     QUANT_RETURN_IF_ERROR(
         WriteFileAtomically(file, SealSummaries(summaries), options_.sync));
+    QUANT_RETURN_IF_ERROR(RemoveTree(run.keep.path));
     if (options_.journal) options_.journal(1);
     return summaries;
   }
@@ -238,7 +241,7 @@ absl::StatusOr<PassBounds> BoundsOfSurvey(const ModelReader& source,
     columns += tensor.shape.empty() ? 1 : tensor.shape.back();
   }
   bounds.memory_bytes += 3 * 8 * columns;
-  bounds.disk_bytes += 8 * columns;
+  bounds.disk_bytes += 8 * columns + bounds.kept_bytes;
   return bounds;
 }
 

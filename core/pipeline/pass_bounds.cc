@@ -14,7 +14,8 @@ PassBounds BoundsOfPasses(const NetworkConfig& config,
   return {.memory_bytes = BlockBytes(config) + std::min(hidden, kHiddenBytes) +
                           BatchBytes(config, sequences.length) +
                           threads * ThreadBytes(sequences.length) + tokens * 4,
-          .disk_bytes = hidden > kHiddenBytes ? hidden : 0};
+          .disk_bytes = hidden > kHiddenBytes ? hidden : 0,
+          .kept_bytes = BytesOfKept(hidden)};
 }
 
 }  // namespace quant

@@ -15,6 +15,7 @@ inline constexpr int64_t kHiddenBytes = int64_t{256} << 20;
 struct PassBounds {
   int64_t memory_bytes = 0;
   int64_t disk_bytes = 0;
+  int64_t kept_bytes = 0;  // of disk, where states are kept (keep_for.h)
 };
 
 PassBounds BoundsOfPasses(const NetworkConfig& config,

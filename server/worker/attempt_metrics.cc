@@ -71,6 +71,10 @@ worker::v1::AttemptResult ToAttemptResult(const v1::JobSpec& spec,
   metrics["tensors_total"] = static_cast<double>(result.tensors_total);
   metrics["tensors_resumed"] = static_cast<double>(result.tensors_resumed);
   metrics["tensors_redone"] = static_cast<double>(result.tensors_redone);
+  if (result.blocks_resumed > 0) {
+    metrics["blocks_resumed"] = static_cast<double>(result.blocks_resumed);
+    metrics["blocks_skipped"] = static_cast<double>(result.blocks_skipped);
+  }
   for (v1::GateResult& verdict : EvaluateGates(spec, result)) {
     *out.add_gates() = std::move(verdict);
   }

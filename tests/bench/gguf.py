@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 
-from machine import processor, touch_memory
+from machine import measured, processor
 
 SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 THREADS = "2"
@@ -46,22 +46,6 @@ p.ftype, p.nthread = int(sys.argv[3]), int(sys.argv[4])
 sys.exit(llama_cpp.llama_model_quantize(sys.argv[1].encode(),
                                         sys.argv[2].encode(), p))
 """
-
-
-def timed(command):
-    """Seconds and peak resident megabytes of a process.
-
-    Memory is made ready before each: hosts take back within seconds what the
-    run before has freed, and would be measured.
-    """
-    touch_memory(3 << 30)
-    begin = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        raise SystemExit("failed: %s" % " ".join(map(str, command)))
-    return time.monotonic() - begin, usage.ru_maxrss / 1e3
 
 
 def each_piece(size, work):
@@ -138,13 +122,13 @@ def bench_type(options, build, source, name, floor, work):
     theirs = []
     for _ in range(options.rounds):
         for level in ours:
-            ours[level].append(timed(
+            ours[level].append(measured(
                 [os.path.join(build, "client", "quantctl"), "quantize", source,
                  "--scheme", name, "--search", level, "--output", out,
                  "--threads", THREADS, "--no-fsync"]))
             written = sum(entry.stat().st_size for entry in os.scandir(out))
             shutil.rmtree(out)
-        theirs.append(timed([options.python, "-c", THEIRS, source, theirs_out,
+        theirs.append(measured([options.python, "-c", THEIRS, source, theirs_out,
                              str(FILE_TYPES[name]), THREADS]))
         os.remove(theirs_out)
     print(name)

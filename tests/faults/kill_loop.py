@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """kill -9 of the server or of an attempt, at random moments, again and again.
 
-    kill_loop.py BUILD_DIR --bytes 200MB --kills 3 [--seed N]
+    kill_loop.py BUILD_DIR [--calibrated] [--bytes 200MB] [--kills 3] [--seed N]
 
 The job must end SUCCEEDED, with the bytes of a run that nobody disturbed; at
 most one tensor may be done again per kill; and until the end no artifact may be
-listed. Most kills come after a new journal line, so that there is work to lose.
+listed. Most kills come after something new was kept, so that there is work to
+lose. With --calibrated a text runs through the network before (GPTQ) and after
+(evaluation), by default through the bundled model.
 """
 
 import argparse
@@ -18,8 +20,13 @@ import time
 
 from harness import Build, Server, conduct, digests, require, wait_for
 
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
+TEXT = str(EXAMPLES / "tokens/tiny-own_sampled_{}.npy")
 # Slow enough to be hit: the search for scales is most of the work.
 FLAGS = ("--scheme", "W4A16", "--scale", "mse")
+CALIBRATED = ("--scheme", "W4A16", "--method", "gptq",
+              "--calibration", TEXT.format("calib"), "--sequence-length", "256",
+              "--evaluation", TEXT.format("eval"))
 
 
 class KillLoop:
@@ -28,24 +35,31 @@ class KillLoop:
         self.kills = arguments.kills
         self.work = pathlib.Path(work)
         self.build = Build(arguments.build)
-        self.build.generate(self.work / "models" / "model", arguments.bytes)
+        self.flags = CALIBRATED if arguments.calibrated else FLAGS
+        self.model = EXAMPLES / "tiny-own-pad768-bf16"
+        if arguments.bytes or not arguments.calibrated:
+            self.model = self.work / "models" / "model"
+            self.build.generate(self.model, arguments.bytes or "200MB")
         self.server = Server(
             self.build,
             self.work / "data",
-            self.work / "models",
+            self.model.parent,
             "--threads",
             "2",
         )
         self.counts = {"server": 0, "attempt": 0}
-        self.idle_kills = 0  # in a row, without waiting for a journal line
+        self.idle_kills = 0  # in a row, without waiting for progress
 
-    def journal_lines(self):
-        """Finished tensors that are on record."""
+    def kept(self):
+        """Finished tensors that are on record, blocks' codes, figures."""
+        work = self.work / "data" / "work"
+        files = [*work.glob("*/calibrated/*/block-*"),
+                 *work.glob("*/evaluated/*/part-*")]
         lines = 0
-        for journal in (self.work / "data" / "work").glob("*/journal"):
+        for journal in work.glob("*/journal"):
             text = journal.read_text(errors="replace")
             lines += sum(line.startswith("done ") for line in text.splitlines())
-        return lines
+        return len(files) + lines
 
     def running(self, name):
         """The job once it runs; Failure when it is over too early."""
@@ -63,15 +77,15 @@ class KillLoop:
         return wait_for("the job to run", 120, check)
 
     def wait_for_progress(self, name):
-        begin = self.journal_lines()
+        begin = self.kept()
         wait_for(
-            "a journal line",
-            120,
-            lambda: self.running(name) and self.journal_lines() > begin,
+            "something that is kept",
+            600,
+            lambda: self.running(name) and self.kept() > begin,
         )
 
     def kill_once(self, name):
-        # Three attempts that die without a new line are poison, by design.
+        # Three attempts that die without progress are poison, by design.
         if self.idle_kills == 2 or self.random.random() < 0.75:
             self.wait_for_progress(name)
             self.idle_kills = 0
@@ -96,7 +110,7 @@ class KillLoop:
 
     def run(self):
         self.server.start()
-        name = self.server.submit("model", *FLAGS)
+        name = self.server.submit(self.model.name, *self.flags)
         while sum(self.counts.values()) < self.kills:
             self.kill_once(name)
         out = self.work / "out"
@@ -109,14 +123,15 @@ class KillLoop:
 
     def check(self, job, out):
         redone = int(job["metrics"].get("tensors_redone", -1))
+        resumed = job["metrics"].get("blocks_resumed", 0)
         print(
             f"killed {self.counts}, attempt {job['attempt']}, "
-            f"{redone} tensors redone",
+            f"{redone} tensors redone, {resumed:.0f} calibrated blocks resumed",
             flush=True,
         )
         require(0 <= redone <= self.kills, f"{redone} tensors redone")
         calm = self.work / "calm"
-        self.build.quantize(self.work / "models" / "model", calm, FLAGS)
+        self.build.quantize(self.model, calm, self.flags)
         mine, theirs = digests(calm), digests(out)
         require(mine == theirs, f"bytes differ: {mine} {theirs}")
 
@@ -124,7 +139,8 @@ class KillLoop:
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("build")
-    parser.add_argument("--bytes", default="200MB")
+    parser.add_argument("--calibrated", action="store_true")
+    parser.add_argument("--bytes")
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     arguments = parser.parse_args()

@@ -9,8 +9,10 @@ faults() {
   python3 -B "$here/$1.py" "$build" "${@:2}"
 }
 faults kill_loop --bytes 2.2GB --kills 20
+faults kill_loop --calibrated --bytes 600MB --kills 20
 faults disk_full
 faults memory
+faults watchers
 "$here/../interop/venv.sh" "$here/../../build/venv"
 python=$here/../../build/venv/bin/python
 "$python" -B "$here/chaos.py" "$build" --kills 500

@@ -90,10 +90,46 @@ TEST_F(CalibratedTest, ThreadsDoNotShow) {
 TEST_F(CalibratedTest, StoppedAfterEveryBlockItGivesTheSameBytes) {
   const OutputRequest request = GptqRequest();
   const Tree expected = Run(request, "undisturbed");
-  const auto stops =
-      RunWithStops(model(), {.outputs = {request}}, dir_ / "work", 2, 40);
-  ASSERT_TRUE(stops.ok()) << stops.status();
-  EXPECT_GE(*stops, 2);
+  for (bool keep_states : {true, false}) {
+    const std::string work = keep_states ? "kept" : "repeated";
+    const auto stops = RunWithStops(model(), {.outputs = {request}},
+                                    dir_ / work, 2, 40, keep_states);
+    ASSERT_TRUE(stops.ok()) << stops.status();
+    EXPECT_GE(*stops, keep_states ? 3 : 2);
+    EXPECT_TRUE(ReadTree(dir_ / (work + "/outputs")) == expected);
+  }
+}
+
+TEST_F(CalibratedTest, BlocksBeforeKeptStatesDoNotRunAgain) {
+  const OutputRequest request = GptqRequest();
+  const Tree expected = Run(request, "undisturbed");
+  EXPECT_EQ(result_.blocks_resumed, 0);
+  const auto stopped = [&](int after) {
+    std::stop_source stop;
+    ExecuteOptions options{.stop = stop.get_token(), .keep_states_every = {}};
+    options.journal = [&](int64_t) {
+      if (--after == 0) stop.request_stop();
+    };
+    return RunPipeline(model(), {.outputs = {request}}, dir_ / "work", 2,
+                       options);
+  };
+  // Codes of the first block, then the states behind it.
+  EXPECT_TRUE(absl::IsCancelled(stopped(2).status()));
+  const std::string states = dir_ / "work/calibrated/W4A16/kept.states";
+  const std::string bytes = ReadAll(states);
+  const auto result = stopped(-1);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->blocks_resumed, 1);
+  EXPECT_EQ(result->blocks_skipped, 1);
+  EXPECT_TRUE(ReadTree(dir_ / "work/outputs") == expected);
+  EXPECT_FALSE(PathExists(states));
+  // States behind a block whose codes are gone serve no more.
+  WriteAll(states, bytes);
+  std::filesystem::remove(dir_ / "work/calibrated/W4A16/block-0");
+  std::filesystem::remove_all(dir_ / "work/outputs");
+  const auto again = stopped(-1);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->blocks_skipped, 0);
   EXPECT_TRUE(ReadTree(dir_ / "work/outputs") == expected);
 }
 

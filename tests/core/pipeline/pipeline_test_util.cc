@@ -167,12 +167,13 @@ absl::StatusOr<ExecuteResult> RunPipeline(const std::string& model,
 absl::StatusOr<int> RunWithStops(const std::string& model,
                                  const PlanRequest& request,
                                  const std::string& work_dir, int threads,
-                                 int most) {
+                                 int most, bool keep_states) {
   for (int stops = 0; stops < most; ++stops) {
     std::stop_source stop;
     ExecuteOptions options;
     options.stop = stop.get_token();
     options.journal = [&](int64_t) { stop.request_stop(); };
+    if (keep_states) options.keep_states_every = {};
     const auto result = RunPipeline(model, request, work_dir, threads, options);
     if (result.ok()) return stops;
     if (!absl::IsCancelled(result.status())) return result.status();

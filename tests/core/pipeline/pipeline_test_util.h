@@ -68,7 +68,7 @@ absl::StatusOr<ExecuteResult> RunPipeline(const std::string& model,
 absl::StatusOr<int> RunWithStops(const std::string& model,
                                  const PlanRequest& request,
                                  const std::string& work_dir, int threads,
-                                 int most);
+                                 int most, bool keep_states = true);
 
 absl::StatusOr<Plan> PlanModel(const std::string& model,
                                const std::vector<OutputRequest>& outputs,
