@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Many watch one job, some never read, and the server is killed meanwhile.
 
-    watchers.py BUILD_DIR [--watchers 10000] [--silent 1000] [--limit 900MB]
+    watchers.py BUILD_DIR [--watchers 10000] [--silent 1000] [--bytes 2.2GB]
+                           [--limit 900MB]
 
 All that read must see the end and miss nothing. Prints the server's memory and
 GetJob's p99 without them, beside them, and while all of them come back after
@@ -24,7 +25,7 @@ class Watchers:
     def __init__(self, arguments, work):
         self.arguments, self.work = arguments, work
         self.build = Build(arguments.build)
-        self.build.generate(work / "models" / "model", "2.2GB")
+        self.build.generate(work / "models" / "model", arguments.bytes)
         self.server = Server(self.build, work / "data", work / "models",
                              "--workers", "1", "--threads", "1")
         self.tools = pathlib.Path(arguments.build).resolve() / "tests"
@@ -92,6 +93,7 @@ def main():
     parser.add_argument("build")
     parser.add_argument("--watchers", type=int, default=10000)
     parser.add_argument("--silent", type=int, default=1000)
+    parser.add_argument("--bytes", default="2.2GB")
     parser.add_argument("--limit", default="900MB")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:

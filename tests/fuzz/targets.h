@@ -25,6 +25,8 @@ void Tokenize(absl::string_view bytes);
 void Gate(absl::string_view bytes);
 void QuantSettings(absl::string_view bytes);
 void StoredWeights(absl::string_view bytes);
+void Statistics(absl::string_view bytes);
+void Requests(absl::string_view bytes);
 
 }  // namespace quant::fuzz
 

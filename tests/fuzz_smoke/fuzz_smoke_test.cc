@@ -45,6 +45,8 @@ const Target kTargets[] = {
     {"gate", fuzz::Gate},
     {"quant_settings", fuzz::QuantSettings},
     {"stored_weights", fuzz::StoredWeights},
+    {"statistics", fuzz::Statistics},
+    {"requests", fuzz::Requests},
 };
 
 std::string CorpusFolder(absl::string_view target = "") {
