@@ -71,6 +71,7 @@ HWY_INLINE void StoreBlocks(const float* x, const Scales& s, int64_t count,
   const DF df;
   const VF magic = hn::Set(df, 0x1.8p23f);
   const hn::Rebind<uint8_t, DU> d8;
+  alignas(64) float errors[kTileElems];
   for (int64_t b = 0; b < count; ++b, x += kTileElems, out += kQ80Bytes) {
     StoreF16(s.codes[b], out);
     const VF inverse = hn::Set(df, s.inverses[b]);
@@ -85,8 +86,9 @@ HWY_INLINE void StoreBlocks(const float* x, const Scales& s, int64_t count,
       hn::StoreU(hn::TruncateTo(d8, hn::BitCast(DU(), rounded)), d8,
                  out + 2 + e);
       const VF back = hn::Mul(hn::Sub(rounded, magic), d);
-      sums.Add(e / kFloatLanes % kRegisters, value, hn::Sub(back, value));
+      hn::Store(hn::Sub(back, value), df, errors + e);
     }
+    sums.AddAll(x, errors, kTileElems);
   }
 }
 

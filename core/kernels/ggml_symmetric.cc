@@ -101,18 +101,16 @@ HWY_INLINE void ChooseScales(const float* x, const float* importance,
   }
 }
 
-// Codes of one register of a block, in the low bits; their errors are added to
-// register r of the sums.
+// Codes of one register of a block, in the low bits, and their errors.
 template <int kHalf>
-HWY_INLINE VI CodesOf(const float* x, int r, float d, float inverse,
-                      Accumulators& sums) {
+HWY_INLINE VI CodesOf(const float* x, float d, float inverse, float* errors) {
   const DF df;
   const VF magic = hn::Set(df, 0x1.8p23f);
   const VF value = hn::LoadU(df, x);
   const VF t = Clamp(hn::Mul(value, hn::Set(df, inverse)), -kHalf, kHalf - 1);
   const VF rounded = hn::Add(t, magic);  // the integer is in the low bits
   const VF back = hn::Mul(hn::Sub(rounded, magic), hn::Set(df, d));
-  sums.Add(r, value, hn::Sub(back, value));
+  hn::Store(hn::Sub(back, value), df, errors);
   return hn::Add(hn::BitCast(DI(), rounded), hn::Set(DI(), kHalf));
 }
 
@@ -125,10 +123,11 @@ HWY_INLINE void StoreBlock(const float* x, float d, float inverse,
   const hn::Rebind<uint8_t, DU> d8;
   uint32_t high = 0;
   uint8_t* nibbles = kFifth ? out + 4 : out;
+  alignas(64) float errors[kTileElems];
   for (int r = 0; r < kRegisters; ++r) {
     const int e = r * kFloatLanes;
-    VI below = CodesOf<kHalf>(x + e, r, d, inverse, sums);
-    VI above = CodesOf<kHalf>(x + e + 16, r, d, inverse, sums);
+    VI below = CodesOf<kHalf>(x + e, d, inverse, errors + e);
+    VI above = CodesOf<kHalf>(x + e + 16, d, inverse, errors + e + 16);
     if constexpr (kFifth) {
       high |= FifthBits(below) << e | FifthBits(above) << (e + 16);
       below = hn::And(below, hn::Set(di, 15));
@@ -137,6 +136,7 @@ HWY_INLINE void StoreBlock(const float* x, float d, float inverse,
     hn::StoreU(hn::TruncateTo(d8, hn::BitCast(DU(), pair)), d8, nibbles + e);
   }
   if constexpr (kFifth) std::memcpy(out, &high, sizeof(high));
+  sums.AddAll(x, errors, kTileElems);
 }
 
 template <int kHalf, bool kWeighted>

@@ -135,6 +135,7 @@ struct MethodOptions {
 struct MethodScratch {
   std::vector<uint8_t> codes;
   std::vector<float> lo, hi;
+  std::vector<float> row;
   std::vector<float> weights;  // of the values of a row
   // Of methods with statistics.
   std::vector<float> columns;  // of a tile, next to each other

@@ -91,6 +91,9 @@ class Rtn final : public QuantMethod {
       const Codec& codec, const MethodOptions& options, DType dtype,
       const uint8_t* x, int64_t rows, int64_t cols, CodeTile& out,
       MethodScratch& scratch) const override {
+    if (codec.chooses_scales()) {
+      return QuantizeRows(codec, options, dtype, x, rows, cols, out, scratch);
+    }
     const Granularity granularity = codec.scheme().granularity;
     if (!codec.takes_narrow_rows() || !options.narrow ||
         options.scale != ScaleRule::kMinmax ||
@@ -119,6 +122,29 @@ class Rtn final : public QuantMethod {
   }
 
  private:
+  // Row by row: what lies between the source's bytes and the codes stays in the
+  // level-1 cache.
+  static std::optional<ErrorSums> QuantizeRows(const Codec& codec,
+                                               const MethodOptions& options,
+                                               DType dtype, const uint8_t* x,
+                                               int64_t rows, int64_t cols,
+                                               CodeTile& out,
+                                               MethodScratch& scratch) {
+    if (dtype != DType::kF16 && dtype != DType::kBF16) return std::nullopt;
+    Resize(codec, rows, cols, out);
+    scratch.row.resize(cols);
+    LaneSums lanes;
+    for (int64_t r = 0; r < rows; ++r) {
+      const uint8_t* bytes =
+          x + r * cols * static_cast<int64_t>(sizeof(uint16_t));
+      if (!ConvertToF32(dtype, bytes, cols, scratch.row.data())) {
+        return std::nullopt;
+      }
+      EncodeRow(codec, options, scratch.row.data(), r, out, scratch, lanes);
+    }
+    return SumsOf(lanes);
+  }
+
   static void Resize(const Codec& codec, int64_t rows, int64_t cols,
                      CodeTile& out) {
     out.rows = rows;
@@ -226,21 +252,26 @@ class Rtn final : public QuantMethod {
                           const float* x, CodeTile& out,
                           MethodScratch& scratch) {
     LaneSums lanes;
-    const int64_t row_bytes = codec.row_bytes(out.cols);
     for (int64_t r = 0; r < out.rows; ++r) {
-      const float* row = x + r * out.cols;
-      uint8_t* codes = out.codes.data() + r * row_bytes;
-      RowScales scales = codec.ScalesOfRow(out, r, options.narrow);
-      if (const float* importance =
-              options.ImportanceOf(out.first_row + r, out.cols)) {
-        scratch.weights.resize(out.cols);
-        WeighValues(row, importance, out.cols, scratch.weights.data());
-        scales.weights = scratch.weights.data();
-      }
-      scales.search = options.search;
-      codec.EncodeRow(row, out.cols, scales, codes, lanes);
+      EncodeRow(codec, options, x + r * out.cols, r, out, scratch, lanes);
     }
     return SumsOf(lanes);
+  }
+
+  // Row r of the tile.
+  static void EncodeRow(const Codec& codec, const MethodOptions& options,
+                        const float* row, int64_t r, CodeTile& out,
+                        MethodScratch& scratch, LaneSums& lanes) {
+    RowScales scales = codec.ScalesOfRow(out, r, options.narrow);
+    if (const float* importance =
+            options.ImportanceOf(out.first_row + r, out.cols)) {
+      scratch.weights.resize(out.cols);
+      WeighValues(row, importance, out.cols, scratch.weights.data());
+      scales.weights = scratch.weights.data();
+    }
+    scales.search = options.search;
+    codec.EncodeRow(row, out.cols, scales,
+                    out.codes.data() + r * codec.row_bytes(out.cols), lanes);
   }
 
   static ErrorSums SumsOf(const LaneSums& lanes) {
