@@ -1,5 +1,6 @@
 #include "core/kernels/error_sums.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/kernels/simd.h"
@@ -15,28 +16,36 @@ HWY_BEFORE_NAMESPACE();
 namespace quant {
 namespace HWY_NAMESPACE {
 
-HWY_INLINE void AddBlock(const float* x, const float* back, Accumulators& acc) {
-  for (int r = 0; r < kRegisters; ++r) {
-    const VF value = hn::LoadU(DF(), x + r * kFloatLanes);
-    const VF decoded = hn::LoadU(DF(), back + r * kFloatLanes);
-    acc.Add(r, value, hn::Sub(decoded, value));
+// At a time; the errors lie in the level-1 cache, from where they are promoted
+// to double as they are loaded.
+constexpr int64_t kPiece = 16 * kVirtualLanes;
+
+// `n`: at most kPiece, a multiple of 16.
+HWY_INLINE void AddPiece(const float* x, const float* back, int64_t n,
+                         Accumulators& acc) {
+  alignas(64) float errors[kPiece];
+  for (int64_t i = 0; i < n; i += kFloatLanes) {
+    const VF value = hn::LoadU(DF(), x + i);
+    const VF decoded = hn::LoadU(DF(), back + i);
+    hn::Store(hn::Sub(decoded, value), DF(), errors + i);
   }
+  acc.AddAll(x, errors, n);
 }
 
 void AddErrorsImpl(const float* x, const float* back, int64_t n,
                    LaneSums& sums) {
   Accumulators acc(sums);
-  int64_t i = 0;
-  for (; i + kVirtualLanes <= n; i += kVirtualLanes) {
-    AddBlock(x + i, back + i, acc);
+  const int64_t whole = n / kVirtualLanes * kVirtualLanes;
+  for (int64_t i = 0; i < whole; i += kPiece) {
+    AddPiece(x + i, back + i, std::min(kPiece, whole - i), acc);
   }
-  if (i < n) {
+  if (whole < n) {
     // Zeros without error add nothing.
     float padded_x[kVirtualLanes] = {};
     float padded_back[kVirtualLanes] = {};
-    std::memcpy(padded_x, x + i, (n - i) * sizeof(float));
-    std::memcpy(padded_back, back + i, (n - i) * sizeof(float));
-    AddBlock(padded_x, padded_back, acc);
+    std::memcpy(padded_x, x + whole, (n - whole) * sizeof(float));
+    std::memcpy(padded_back, back + whole, (n - whole) * sizeof(float));
+    AddPiece(padded_x, padded_back, kVirtualLanes, acc);
   }
   acc.Store(sums);
 }
