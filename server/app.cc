@@ -34,7 +34,7 @@ constexpr int kIoThreads = 4;
 constexpr int kIoQueue = 4096;
 constexpr int kComputeThreads = 2;
 constexpr int kComputeQueue = 256;
-constexpr int kMaxStreams = 10'000;
+constexpr int kMaxStreams = 20'000;
 // Open calls may go on for so long once everything else has stopped.
 constexpr int64_t kCallGraceMicros = 2'000'000;
 // A drain that hangs is ended this long after its time was over.
