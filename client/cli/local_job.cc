@@ -163,6 +163,10 @@ v1::Job LocalJob::ToJob(const ExecuteResult& result) const {
   }
   metrics["tensors_resumed"] = static_cast<double>(result.tensors_resumed);
   metrics["tensors_redone"] = static_cast<double>(result.tensors_redone);
+  if (result.blocks_resumed > 0) {
+    metrics["blocks_resumed"] = static_cast<double>(result.blocks_resumed);
+    metrics["blocks_skipped"] = static_cast<double>(result.blocks_skipped);
+  }
   return job;
 }
 

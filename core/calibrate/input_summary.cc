@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/digest.h"
+#include "core/base/error.h"
 #include "core/base/status_macros.h"
 #include "core/calibrate/calibration.h"
 #include "core/calibrate/input_spaces.h"
@@ -83,7 +84,10 @@ absl::StatusOr<InputSummaries> SummarizeInputs(const ModelReader& model,
                          kept.Load(passes.count(), {&states}, notes));
   if (first > 0) {
     auto found = UnsealSummaries(notes);
-    if (!found) return absl::DataLossError("kept states: no summaries");
+    if (!found) {
+      return MakeError(absl::StatusCode::kDataLoss, Reason::kInternal,
+                       "kept states: no summaries of inputs beside them");
+    }
     summaries = *std::move(found);
   }
   for (int64_t layer = first; layer < passes.count(); ++layer) {

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "core/base/error.h"
 #include "core/base/status_macros.h"
 #include "core/kernels/error_sums.h"
 #include "core/network/parallel.h"
@@ -99,7 +100,8 @@ absl::StatusOr<int64_t> GoOn(const KeptStates& kept, int64_t blocks,
   if (done == 0) return 0;
   auto found = UnpackLayers(notes);
   if (!found || found->size() != figures.size()) {
-    return absl::DataLossError("kept states: figures of other layers");
+    return MakeError(absl::StatusCode::kDataLoss, Reason::kInternal,
+                     "kept states: figures of other layers beside them");
   }
   figures = *std::move(found);
   return done;

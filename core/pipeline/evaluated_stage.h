@@ -2,7 +2,8 @@
 // finished output, some windows at a time: their figures go to files of the
 // work directory, so that a later attempt goes on behind them.
 //
-//   evaluated/<output>/part-<n>   figures of the windows of part n
+//   evaluated/<output>/part-<n>      figures of the windows of part n
+//   evaluated/<output>/kept.states   of the part that is under way (keep_for.h)
 #ifndef QUANT_CORE_PIPELINE_EVALUATED_STAGE_H_
 #define QUANT_CORE_PIPELINE_EVALUATED_STAGE_H_
 

@@ -5,8 +5,8 @@
 
 GPTQ of random weights on random tokens in sequences of 2048. "growth" doubles
 the layers of a small model, then its tokens: the time per layer and per token
-should stay. "large" is a model of 1.1 billion parameters. Two threads, no fsync.
-Asserts nothing.
+should stay. "large" is a model of 1.1 billion parameters. Two threads, no
+fsync. Asserts nothing.
 """
 
 import argparse
@@ -30,7 +30,8 @@ LARGE_BYTES = 2_200_000_000
 
 def write_ids(path, count, vocabulary=8192):
     """A .npy file of 32-bit ids."""
-    header = "{'descr': '<i4', 'fortran_order': False, 'shape': (%d,), }" % count
+    header = ("{'descr': '<i4', 'fortran_order': False, 'shape': (%d,), }"
+              % count)
     header = header.ljust(128 - 10 - 1) + "\n"
     source = random.Random(1)
     ids = array.array("i", (source.randrange(vocabulary) for _ in range(count)))
@@ -45,8 +46,8 @@ class Bench:
 
     def run(self, size, tokens):
         """Seconds, peak and planned bytes of one job."""
-        model, ids = (os.path.join(self.work, name) for name in ("m", "ids.npy"))
-        out = os.path.join(self.work, "out")
+        model, ids, out = (os.path.join(self.work, name)
+                           for name in ("model", "ids.npy", "out"))
         subprocess.run([os.path.join(self.build, "tests/tools/gen_model"),
                         "--output", model, "--bytes", str(size)], check=True)
         write_ids(ids, tokens)

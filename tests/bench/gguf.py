@@ -128,8 +128,9 @@ def bench_type(options, build, source, name, floor, work):
                  "--threads", THREADS, "--no-fsync"]))
             written = sum(entry.stat().st_size for entry in os.scandir(out))
             shutil.rmtree(out)
-        theirs.append(measured([options.python, "-c", THEIRS, source, theirs_out,
-                             str(FILE_TYPES[name]), THREADS]))
+        theirs.append(measured(
+            [options.python, "-c", THEIRS, source, theirs_out,
+             str(FILE_TYPES[name]), THREADS]))
         os.remove(theirs_out)
     print(name)
     reference = show("llama.cpp", theirs)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # soak.sh BUILD_DIR: the fault tests at full size. Needs about 25 GB of disk
-# under TMPDIR, and some minutes.
+# under TMPDIR, and more than an hour.
 set -euo pipefail
 build=${1:?usage: soak.sh BUILD_DIR}
 here=$(cd "$(dirname "$0")" && pwd)

@@ -19,6 +19,8 @@ import time
 from harness import Build, Server, conduct, require, rss_bytes
 
 BENCH_SECONDS = 5
+# Then the watchers are ended, and what they did not get to is told.
+MOST_SECONDS = "900"
 
 
 class Watchers:
@@ -58,8 +60,9 @@ class Watchers:
         self.server.ctl("queue", "pause")
         name = self.server.submit("model", "--scheme", "W3A16", "--scale", "mse")
         self.p99("alone")
-        command = [self.tools / "faults/watchers", self.server.endpoint["grpc"],
-                   name, arguments.watchers, arguments.silent]
+        command = ["timeout", MOST_SECONDS, self.tools / "faults/watchers",
+                   self.server.endpoint["grpc"], name, arguments.watchers,
+                   arguments.silent]
         watchers = subprocess.Popen(map(str, command), stdout=subprocess.PIPE,
                                     text=True)
         try:

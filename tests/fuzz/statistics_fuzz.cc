@@ -1,5 +1,6 @@
 // statistics.json of a calibration, beside the file of one block.
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 
 #include "core/base/digest.h"
@@ -15,9 +16,8 @@ namespace {
 class Directory {
  public:
   Directory() {
-    char name[] = "/tmp/fuzz-statistics-XXXXXX";
-    QUANT_FUZZ_CHECK(::mkdtemp(name) != nullptr);
-    path_ = name;
+    path_ = std::filesystem::temp_directory_path() / "fuzz-XXXXXX";
+    QUANT_FUZZ_CHECK(::mkdtemp(path_.data()) != nullptr);  // fills the X in
     QUANT_FUZZ_CHECK(Write(BlockFileName(0), std::string(10, 'b')));
   }
   ~Directory() { (void)RemoveTree(path_); }

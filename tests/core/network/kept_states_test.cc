@@ -32,7 +32,7 @@ float FirstOf(const HiddenStates& states) {
 class KeptStatesTest : public ::testing::Test {
  protected:
   KeepOptions Options(const std::string& identity = "a") {
-    return {.path = dir_.path() + "/work/states",
+    return {.path = dir_.path() + "/kept/states",
             .identity = identity,
             .every = {},
             .kept = [this](int64_t blocks) { kept_.push_back(blocks); }};
@@ -78,7 +78,7 @@ TEST_F(KeptStatesTest, ComeBackWithWhatWasNoted) {
   EXPECT_EQ(small_, -8);
   EXPECT_EQ(notes_, "notes");
   EXPECT_THAT(kept_, ::testing::ElementsAre(2, 3));
-  EXPECT_EQ(ListDirectory(dir_.path() + "/work")->size(), 1u);
+  EXPECT_EQ(ListDirectory(dir_.path() + "/kept")->size(), 1u);
   ASSERT_TRUE(KeptStates(Options()).Remove().ok());
   ExpectNothing(Options());
 }
