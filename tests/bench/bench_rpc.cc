@@ -128,6 +128,19 @@ struct Call {
   Job response;
 };
 
+// What a call ends with. Lets go of the call, and with it of the channel,
+// before it says so: the channel ends its own threads and must not go with the
+// last callback, on one of them.
+template <typename Request>
+std::function<void(grpc::Status)> Ended(
+    std::shared_ptr<Call<Request>> call,
+    std::function<void(grpc::Status)> done) {
+  return [call, done](grpc::Status status) mutable {
+    call.reset();
+    done(std::move(status));
+  };
+}
+
 void BenchCreate(Stub& stub, const std::string& source, double seconds,
                  int in_flight) {
   Loop loop(
@@ -135,7 +148,7 @@ void BenchCreate(Stub& stub, const std::string& source, double seconds,
         auto call = std::make_shared<Call<quant::v1::CreateJobRequest>>();
         call->request = MakeRequest(source, i);
         stub.async()->CreateJob(&call->context, &call->request, &call->response,
-                                [call, done](grpc::Status s) { done(s); });
+                                Ended(call, std::move(done)));
       },
       seconds, in_flight);
   loop.Run("create");
@@ -159,7 +172,7 @@ void LoopGet(Stub& stub, const std::string& name, double seconds, int in_flight,
         auto call = std::make_shared<Call<quant::v1::GetJobRequest>>();
         call->request.set_name(name);
         stub.async()->GetJob(&call->context, &call->request, &call->response,
-                             [call, done](grpc::Status s) { done(s); });
+                             Ended(call, std::move(done)));
       },
       seconds, in_flight);
   loop.Run(what);

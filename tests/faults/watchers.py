@@ -33,11 +33,13 @@ class Watchers:
         self.tools = pathlib.Path(arguments.build).resolve() / "tests"
 
     def p99(self, what, seconds=BENCH_SECONDS):
-        out = subprocess.run(
+        done = subprocess.run(
             [self.tools / "bench/bench_rpc", self.server.endpoint["grpc"], "get",
              "model", str(seconds), "4"],
-            check=True, capture_output=True, text=True).stdout
-        result = json.loads(out)
+            capture_output=True, text=True)
+        require(done.returncode == 0,
+                f"bench_rpc ended with {done.returncode}: {done.stderr}")
+        result = json.loads(done.stdout)
         now, peak = rss_bytes(self.server.process.pid)
         print(f"{what}: GetJob {result['calls'] / seconds:.0f}/s, p99 "
               f"{result['p99_ms']:.1f} ms; server {now / 1e6:.0f} MB, at most "
