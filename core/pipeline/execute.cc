@@ -97,6 +97,7 @@ class Execution {
 
   absl::StatusOr<ExecuteResult> RunStages(Journal& journal) {
     ExecuteResult result;
+    result.started_over = journal.displaced();
     StartClock();
     QUANT_RETURN_IF_ERROR(Survey(journal, result));
     QUANT_RETURN_IF_ERROR(Calibrate(journal, result));

@@ -83,8 +83,12 @@ struct ExecuteResult {
   // work, and how many of those did not even run again.
   int64_t blocks_resumed = 0;
   int64_t blocks_skipped = 0;
+  // The work directory held other work: another recipe or source, another
+  // version of the engine, or, where bytes depend on it, another CPU's
+  // instruction set. Nothing of it was used.
+  bool started_over = false;
   std::map<std::string, double> stage_seconds;
-  // What calibration could not do as hoped, for people.
+  // What could not be done as hoped, for people.
   std::vector<std::string> notes;
 };
 

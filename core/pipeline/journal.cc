@@ -16,6 +16,8 @@ namespace {
 
 // A journal has one line of a few hundred bytes per tensor.
 constexpr int64_t kMaxJournalBytes = int64_t{4} << 30;
+// Before the fingerprint.
+constexpr char kMagic[] = "quant-journal 1 ";
 
 std::string Checksum(absl::string_view line) {
   return absl::StrCat(absl::Hex(Xxh3(absl::MakeConstSpan(
@@ -64,6 +66,15 @@ class Fields {
   bool ok_ = true;
 };
 
+// What follows a sound header, whatever its work, begins here.
+std::optional<size_t> HeaderEnd(const std::string& text) {
+  const size_t end = text.find('\n');
+  if (end == std::string::npos) return std::nullopt;
+  const auto header = Unsealed(absl::string_view(text).substr(0, end));
+  if (!header || !absl::StartsWith(*header, kMagic)) return std::nullopt;
+  return end + 1;
+}
+
 }  // namespace
 
 absl::StatusOr<Journal> Journal::Open(const std::string& path,
@@ -71,11 +82,12 @@ absl::StatusOr<Journal> Journal::Open(const std::string& path,
                                       bool* fresh) {
   QUANT_ASSIGN_OR_RETURN(File file, File::OpenAppend(path));
   Journal journal(std::move(file));
-  std::string header = Sealed(absl::StrCat("quant-journal 1 ", fingerprint));
+  std::string header = Sealed(absl::StrCat(kMagic, fingerprint));
   QUANT_ASSIGN_OR_RETURN(const std::string text,
                          ReadFile(path, kMaxJournalBytes));
   *fresh = text.compare(0, header.size(), header) != 0;
   if (*fresh) {
+    journal.displaced_ = HeaderEnd(text).has_value();
     QUANT_RETURN_IF_ERROR(journal.file_.Truncate(0));
     journal.header_ = std::move(header);
     return journal;
@@ -94,12 +106,10 @@ absl::StatusOr<JournalReport> Journal::Inspect(const std::string& path) {
   QUANT_ASSIGN_OR_RETURN(const std::string text,
                          ReadFile(path, kMaxJournalBytes));
   JournalReport report{.bytes = static_cast<int64_t>(text.size())};
-  const size_t end = text.find('\n');
-  if (end == std::string::npos) return report;
-  const auto header = Unsealed(absl::string_view(text).substr(0, end));
-  if (!header || !absl::StartsWith(*header, "quant-journal 1 ")) return report;
+  const std::optional<size_t> begin = HeaderEnd(text);
+  if (!begin) return report;
   report.sound_bytes =
-      static_cast<int64_t>(end) + 1 + journal.Parse(text.substr(end + 1));
+      static_cast<int64_t>(*begin) + journal.Parse(text.substr(*begin));
   report.tensors_done = static_cast<int64_t>(journal.done_.size());
   return report;
 }

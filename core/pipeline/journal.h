@@ -56,6 +56,9 @@ class Journal {
                                       const std::string& fingerprint,
                                       bool* fresh);
 
+  // Whether it was of other work when it was opened, whose lines were dropped.
+  bool displaced() const { return displaced_; }
+
   const std::map<int, DoneTensor>& done() const { return done_; }
   // Forgets a tensor whose bytes turned out to be wrong.
   void Forget(int tensor) { done_.erase(tensor); }
@@ -76,6 +79,7 @@ class Journal {
   bool ParseLine(const std::string& line);
   absl::Status Append(const std::string& line);
 
+  bool displaced_ = false;
   File file_;
   // Written with the first line: until then an empty journal says that whatever
   // lies in the work directory is not to be used.

@@ -26,13 +26,14 @@ ExecuteOptions WithPart(const ExecuteOptions& options, int step) {
   return part;
 }
 
-}  // namespace
+constexpr char kStartedOver[] =
+    "what an earlier attempt left is of another plan, version or instruction "
+    "set and was not used: started over";
 
-absl::StatusOr<ExecuteResult> RunPlanned(const ModelReader& model,
-                                         const PlanRequest& request,
-                                         const Plan& plan,
-                                         const ExecuteOptions& options) {
-  if (!request.escalate) return Execute(model, plan, options);
+absl::StatusOr<ExecuteResult> RunSteps(const ModelReader& model,
+                                       const PlanRequest& request,
+                                       const Plan& plan,
+                                       const ExecuteOptions& options) {
   PlanRequest asked = request;
   // Steps are planned where the work is done.
   asked.pool = options.pool;
@@ -42,10 +43,13 @@ absl::StatusOr<ExecuteResult> RunPlanned(const ModelReader& model,
       Escalation::Begin(model, std::move(asked), plan,
                         JoinPath(options.work_dir, "escalation")));
   std::map<std::string, double> stage_seconds;
+  bool started_over = false;
   for (int step = 0;; ++step) {
     QUANT_ASSIGN_OR_RETURN(
         ExecuteResult result,
         Execute(model, escalation.plan(), WithPart(options, step)));
+    // Later steps replace their own former ones.
+    if (step == 0) started_over = result.started_over;
     for (const auto& [stage, seconds] : result.stage_seconds) {
       stage_seconds[stage] += seconds;
     }
@@ -53,8 +57,25 @@ absl::StatusOr<ExecuteResult> RunPlanned(const ModelReader& model,
                            escalation.Raise(result, options.sync));
     if (again) continue;
     result.stage_seconds = stage_seconds;
+    result.started_over = started_over;
     return result;
   }
+}
+
+}  // namespace
+
+absl::StatusOr<ExecuteResult> RunPlanned(const ModelReader& model,
+                                         const PlanRequest& request,
+                                         const Plan& plan,
+                                         const ExecuteOptions& options) {
+  QUANT_ASSIGN_OR_RETURN(ExecuteResult result,
+                         request.escalate
+                             ? RunSteps(model, request, plan, options)
+                             : Execute(model, plan, options));
+  if (result.started_over) {
+    result.notes.insert(result.notes.begin(), kStartedOver);
+  }
+  return result;
 }
 
 }  // namespace quant

@@ -166,6 +166,7 @@ class Attempt {
         .sync = !request.no_fsync()};
     QUANT_ASSIGN_OR_RETURN(const ExecuteResult result,
                            RunPlanned(*model, plan_request, plan, options));
+    SendNotes(result.notes, /*warning=*/true);
     const std::chrono::duration<double> elapsed =
         std::chrono::steady_clock::now() - started;
     AttemptEvent event;
@@ -216,20 +217,25 @@ class Attempt {
   // What will be done, and what the outputs will lack.
   void SendPlan(const Plan& plan) {
     for (const OutputPlan& output : plan.outputs) {
-      SendLog("planned", {{"output", output.request.name},
-                          {"tensors", absl::StrCat(output.tensors.size())},
-                          {"source_bytes", absl::StrCat(plan.source_bytes)},
-                          {"output_bytes", absl::StrCat(output.total_bytes)},
-                          {"memory_bound_bytes",
-                           absl::StrCat(plan.memory_bound_bytes)},
-                          {"disk_bound_bytes",
-                           absl::StrCat(plan.disk_bound_bytes)}});
+      SendLog("planned",
+              {{"output", output.request.name},
+               {"tensors", absl::StrCat(output.tensors.size())},
+               {"source_bytes", absl::StrCat(plan.source_bytes)},
+               {"output_bytes", absl::StrCat(output.total_bytes)},
+               {"memory_bound_bytes", absl::StrCat(plan.memory_bound_bytes)},
+               {"disk_bound_bytes", absl::StrCat(plan.disk_bound_bytes)}});
     }
     for (const DroppedTensor& tensor : plan.dropped) {
       SendLog("tensor_dropped",
               {{"tensor", tensor.name}, {"msg", tensor.reason}}, true);
     }
-    for (const std::string& note : plan.notes) SendLog("note", {{"msg", note}});
+    SendNotes(plan.notes);
+  }
+
+  void SendNotes(const std::vector<std::string>& notes, bool warning = false) {
+    for (const std::string& note : notes) {
+      SendLog("note", {{"msg", note}}, warning);
+    }
   }
 
   void SendPlanned(int64_t memory_bound_bytes) {

@@ -136,14 +136,18 @@ class KillLoop:
         require(mine == theirs, f"bytes differ: {mine} {theirs}")
 
 
-def main():
+def parse(arguments=None):
     parser = argparse.ArgumentParser()
     parser.add_argument("build")
     parser.add_argument("--calibrated", action="store_true")
     parser.add_argument("--bytes")
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
-    arguments = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def main():
+    arguments = parse()
     print(f"kill_loop: --seed {arguments.seed}", flush=True)
     with tempfile.TemporaryDirectory() as work:
         conduct(KillLoop(arguments, work))
