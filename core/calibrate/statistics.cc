@@ -3,16 +3,19 @@
 #include <utility>
 
 #include "core/base/checked_math.h"
+#include "core/kernels/column_ranges.h"
 #include "core/kernels/gemm.h"
 #include "core/network/parallel.h"
 
 namespace quant {
 namespace {
 
-// Side of a tile of the Hessian. The tiles on the diagonal are computed whole,
-// which is less the smaller they are; products are faster the larger they are.
+// Side of a tile of the Hessian: products are faster the larger it is. Tiles on
+// the diagonal, of which half counts, are computed in tiles of half the side.
 constexpr int64_t kTile = 384;
-constexpr int64_t kColumnsAtATime = 64;
+// Tokens at a time. Columns are laid out in panels of a tile's width first:
+// rows of wide inputs lie on a page each, and every panel is read many times.
+constexpr int64_t kBatch = 512;
 
 }  // namespace
 
@@ -37,10 +40,18 @@ int64_t InputStatistics::Bytes(int64_t columns, bool with_hessian) {
              static_cast<int64_t>(sizeof(float));
 }
 
+int64_t InputStatistics::ScratchBytes(int64_t columns, int64_t rows) {
+  return std::min(rows, kBatch) * columns * static_cast<int64_t>(sizeof(float));
+}
+
 void InputStatistics::Add(ThreadPool& pool, const float* x, int64_t rows) {
-  if (rows == 0) return;
-  AddColumns(pool, x, rows);
-  if (!hessian_.empty()) AddHessian(pool, x, rows);
+  std::vector<float> panels;
+  if (!hessian_.empty()) panels.resize(std::min(rows, kBatch) * columns_);
+  for (int64_t row = 0; row < rows; row += kBatch) {
+    const int64_t batch = std::min(kBatch, rows - row);
+    AddColumns(pool, x + row * columns_, batch, panels.data());
+    if (!hessian_.empty()) AddHessian(pool, panels.data(), batch);
+  }
   tokens_ += rows;
 }
 
@@ -56,43 +67,57 @@ void InputStatistics::Divide(absl::Span<const float> factors) {
   }
 }
 
-void InputStatistics::AddColumns(ThreadPool& pool, const float* x,
-                                 int64_t rows) {
-  ParallelFor(pool, CeilDiv(columns_, kColumnsAtATime), [&](int64_t piece) {
-    const int64_t begin = piece * kColumnsAtATime;
-    const int64_t end = std::min(columns_, begin + kColumnsAtATime);
+void InputStatistics::AddColumns(ThreadPool& pool, const float* x, int64_t rows,
+                                 float* panels) {
+  ParallelFor(pool, CeilDiv(columns_, kTile), [&](int64_t panel) {
+    const int64_t begin = panel * kTile;
+    const int64_t width = std::min(kTile, columns_ - begin);
     for (int64_t r = 0; r < rows; ++r) {
-      const float* row = x + r * columns_;
-      for (int64_t i = begin; i < end; ++i) {
-        lo_[i] = std::min(lo_[i], row[i]);
-        hi_[i] = std::max(hi_[i], row[i]);
-        sum_squares_[i] += static_cast<double>(row[i]) * row[i];
-      }
+      const float* row = x + r * columns_ + begin;
+      AddColumnRanges(row, width, &lo_[begin], &hi_[begin],
+                      &sum_squares_[begin]);
+      if (panels == nullptr) continue;
+      std::copy_n(row, width, panels + begin * rows + r * width);
     }
   });
 }
 
-void InputStatistics::AddHessian(ThreadPool& pool, const float* x,
+void InputStatistics::AddHessian(ThreadPool& pool, const float* panels,
                                  int64_t rows) {
-  const int64_t side = CeilDiv(columns_, kTile);
-  ParallelFor(pool, side * (side + 1) / 2, [&](int64_t t) {
-    int64_t column = 0;  // of tiles; column c has c + 1 of them
-    while (t > column) t -= ++column;
-    const int64_t row = t * kTile;
-    const int64_t col = column * kTile;
-    Gemm({.m = std::min(kTile, columns_ - row),
-          .n = std::min(kTile, columns_ - col),
+  // Columns [row, row + m) by [col, col + n), each within a panel.
+  const auto add = [&](int64_t row, int64_t m, int64_t col, int64_t n) {
+    const auto place = [&](int64_t column) {
+      const int64_t begin = column / kTile * kTile;
+      return std::pair(panels + begin * rows + (column - begin),
+                       std::min(kTile, columns_ - begin));
+    };
+    const auto [x, x_stride] = place(row);
+    const auto [w, w_stride] = place(col);
+    Gemm({.m = m,
+          .n = n,
           .k = rows,
-          .x = x + row,
-          .x_stride = columns_,
+          .x = x,
+          .x_stride = x_stride,
           .x_is_km = true,
-          .w = x + col,
-          .w_stride = columns_,
+          .w = w,
+          .w_stride = w_stride,
           .w_is_kn = true,
           .y = hessian_.data() + row * columns_ + col,
           .y_stride = columns_,
           .alpha = 2,
           .beta = 1});
+  };
+  const int64_t side = CeilDiv(columns_, kTile);
+  ParallelFor(pool, side * (side + 1) / 2, [&](int64_t t) {
+    int64_t column = 0;  // of tiles; column c has c + 1 of them
+    while (t > column) t -= ++column;
+    const int64_t row = t * kTile, col = column * kTile;
+    const int64_t m = std::min(kTile, columns_ - row);
+    const int64_t n = std::min(kTile, columns_ - col);
+    if (t < column) return add(row, m, col, n);
+    const int64_t half = std::min(n, kTile / 2);
+    add(row, half, col, n);
+    add(row + half, m - half, col + half, n - half);
   });
 }
 

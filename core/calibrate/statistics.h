@@ -52,10 +52,15 @@ class InputStatistics {
   const std::vector<float>& hessian() const { return hessian_; }
 
   static int64_t Bytes(int64_t columns, bool with_hessian);
+  // What Add takes beside them, when there is a Hessian.
+  static int64_t ScratchBytes(int64_t columns, int64_t rows);
 
  private:
-  void AddColumns(ThreadPool& pool, const float* x, int64_t rows);
-  void AddHessian(ThreadPool& pool, const float* x, int64_t rows);
+  // Of x [R, I]; copies it into panels of columns, unless there are none:
+  // behind each other, [R, its width] each.
+  void AddColumns(ThreadPool& pool, const float* x, int64_t rows,
+                  float* panels);
+  void AddHessian(ThreadPool& pool, const float* panels, int64_t rows);
 
   int64_t columns_;
   int64_t tokens_ = 0;

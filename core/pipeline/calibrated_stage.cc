@@ -448,11 +448,13 @@ absl::StatusOr<CalibratedBounds> BoundsOfCalibratedStage(
   const int64_t spaces = 2 + 2 * std::max<int64_t>(1, config.experts);
   const int64_t all =
       std::max(statistics, std::min(spaces * statistics, kStatisticsBytes));
+  const int64_t panels =
+      hessians ? InputStatistics::ScratchBytes(columns, sequences.length) : 0;
   const int64_t tile = kTileRows * columns * 6;  // codes, scales, zeros
   const PassBounds passes = BoundsOfPasses(config, sequences, threads);
   CalibratedBounds bounds;
   bounds.memory_bytes =
-      passes.memory_bytes + 2 * block + all +
+      passes.memory_bytes + 2 * block + all + panels +
       method->PreparationBytes(columns) +
       threads * (method->ScratchBytes(kTileRows, columns) + tile);
   bounds.disk_bytes =
