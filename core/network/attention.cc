@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "core/base/checked_math.h"
+#include "core/kernels/activations.h"
 #include "core/kernels/gemm.h"
 #include "core/network/block.h"
 #include "core/network/parallel.h"
@@ -28,14 +29,7 @@ void SoftmaxRow(float* scores, int64_t keys, int64_t first, int64_t last,
       scores[k] = softcap * std::tanh(scores[k] / softcap);
     }
   }
-  const float most = *std::max_element(scores + first, scores + last + 1);
-  float sum = 0;
-  for (int64_t k = first; k <= last; ++k) {
-    scores[k] = std::exp(scores[k] - most);
-    sum += scores[k];
-  }
-  const float scale = 1.0f / sum;
-  for (int64_t k = first; k <= last; ++k) scores[k] *= scale;
+  Softmax(scores + first, last - first + 1);
   std::fill(scores, scores + first, 0.0f);
   std::fill(scores + last + 1, scores + keys, 0.0f);
 }

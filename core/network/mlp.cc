@@ -12,23 +12,26 @@
 #include <cmath>
 #include <numeric>
 
+#include "core/kernels/activations.h"
 #include "core/network/block.h"
 #include "core/network/parallel.h"
 
 namespace quant {
 namespace {
 
-float Activate(Activation activation, float x) {
-  switch (activation) {
-    case Activation::kSilu:
-      return x / (1.0f + std::exp(-x));
-    case Activation::kGelu:
-      return 0.5f * x * (1.0f + std::erf(x * 0.70710678f));
-    case Activation::kGeluTanh:
-      return 0.5f * x *
-             (1.0f + std::tanh(0.79788456f * (x + 0.044715f * x * x * x)));
-  }
-  return x;
+float Gelu(float x) { return 0.5f * x * (1.0f + std::erf(x * 0.70710678f)); }
+
+float GeluTanh(float x) {
+  return 0.5f * x *
+         (1.0f + std::tanh(0.79788456f * (x + 0.044715f * x * x * x)));
+}
+
+// act(gate) * up, [n] each.
+void Gate(Activation activation, const float* gate, const float* up, int64_t n,
+          float* out) {
+  if (activation == Activation::kSilu) return SiluTimes(gate, up, n, out);
+  const auto gelu = activation == Activation::kGelu ? Gelu : GeluTanh;
+  for (int64_t i = 0; i < n; ++i) out[i] = gelu(gate[i]) * up[i];
 }
 
 void RunOne(const Mlp& mlp, const BlockRun& run, const float* x, int64_t rows,
@@ -44,10 +47,7 @@ void RunOne(const Mlp& mlp, const BlockRun& run, const float* x, int64_t rows,
   std::vector<float> gated(rows * f);
   ParallelFor(*run.pool, rows, [&](int64_t r) {
     const float* gate = both.data() + r * 2 * f;
-    for (int64_t i = 0; i < f; ++i) {
-      gated[r * f + i] =
-          Activate(run.config->activation, gate[i]) * gate[f + i];
-    }
+    Gate(run.config->activation, gate, gate + f, f, gated.data() + r * f);
   });
   if (run.observer) run.observer(mlp.down, gated.data(), rows);
   mlp.down.Apply(*run.pool, gated.data(), rows, out, mlp.down.out);
@@ -61,13 +61,7 @@ struct Choice {
 // Logits of one row become probabilities; the best experts get the row.
 std::vector<int64_t> PickExperts(const NetworkConfig& config, float* logits) {
   const int64_t n = config.experts;
-  const float most = *std::max_element(logits, logits + n);
-  float sum = 0;
-  for (int64_t e = 0; e < n; ++e) {
-    logits[e] = std::exp(logits[e] - most);
-    sum += logits[e];
-  }
-  for (int64_t e = 0; e < n; ++e) logits[e] /= sum;
+  Softmax(logits, n);
   std::vector<int64_t> order(n);
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(),
