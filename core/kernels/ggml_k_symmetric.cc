@@ -57,7 +57,7 @@ struct SymmetricEfforts {
 inline constexpr SymmetricEfforts kQ3KEfforts = {
     {{6, -1.2f, 0.4f}, 2, 3, 1, 1}, {{4, -1.0f, 0.5f}, 2, 1, 0, 0}};
 inline constexpr SymmetricEfforts kQ6KEfforts = {
-    {{1, -2.0f, 0.0f}, 1, 10, 1, 1}, {{1, -1.0f, 0.0f}, 1, 4, 0, 0}};
+    {{1, -2.0f, 0.0f}, 1, 8, 1, 1}, {{1, -0.7f, 0.0f}, 1, 3, 0, 0}};
 
 }  // namespace quant
 #endif
