@@ -34,7 +34,7 @@ struct Peaks;
 template <>
 struct Peaks<8> {
   static constexpr float kPeaks[] = {-8.7f, -7.15f, -8.3f, -7.7f, -9.9f, -9.2f};
-  static constexpr int kFactors[] = {128, 137, 115};
+  static constexpr int kFactors[] = {128, 139, 114, 133, 123};
 };
 template <>
 struct Peaks<16> {
