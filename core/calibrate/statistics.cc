@@ -10,8 +10,8 @@
 namespace quant {
 namespace {
 
-// Side of a tile of the Hessian: products are faster the larger it is. Tiles on
-// the diagonal, of which half counts, are computed in tiles of half the side.
+// Side of a tile of the Hessian: products are faster the larger it is. Of tiles
+// on the diagonal, of which half counts, the lower left quarter is left out.
 constexpr int64_t kTile = 384;
 // Tokens at a time. Columns are laid out in panels of a tile's width first:
 // rows of wide inputs lie on a page each, and every panel is read many times.

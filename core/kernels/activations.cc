@@ -37,6 +37,7 @@ HWY_INLINE VF Exp(VF t) {
   return hn::IfThenElse(hn::IsNaN(t), t, e);
 }
 
+// With a NaN among them it does not matter what this finds.
 float MaxOf(const float* x, int64_t n) {
   VF most = Splat(x[0]);
   int64_t i = 0;
@@ -73,10 +74,9 @@ void SoftmaxImpl(float* x, int64_t n) {
   for (int r = 0; r < kRegisters; ++r) {
     hn::StoreU(sums[r], DF(), lanes + r * kFloatLanes);
   }
-  for (int half = kVirtualLanes / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-  }
-  const float scale = 1.0f / lanes[0];
+  double wide[kVirtualLanes];
+  std::copy_n(lanes, kVirtualLanes, wide);
+  const auto scale = static_cast<float>(1 / CombineLanes(wide));
   int64_t i = 0;
   for (; i + kFloatLanes <= n; i += kFloatLanes) {
     hn::StoreU(hn::Mul(hn::LoadU(DF(), x + i), Splat(scale)), DF(), x + i);

@@ -4,7 +4,7 @@
 // products and sums that every target rounds alike, so that results are the
 // same bits on all of them. Source: Cody and Waite, "Software Manual for the
 // Elementary Functions", 1980: reduction to |r| <= ln 2 / 2 in two parts, then
-// a polynomial. Below e^-87 it is 0. NaN stays NaN.
+// a polynomial. Below e^-87 it is 0, above e^88 it stays that. NaN stays NaN.
 #ifndef QUANT_CORE_KERNELS_ACTIVATIONS_H_
 #define QUANT_CORE_KERNELS_ACTIVATIONS_H_
 
