@@ -2,8 +2,8 @@
 # nothing here is needed to use CMake directly.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test deb deploy-check interop soak bench install \
-  format clean
+.PHONY: help deps build demo test deb deploy-check interop soak sanitize bench \
+  install format clean
 
 BUILD := build/release
 PREFIX ?= /usr/local
@@ -40,8 +40,12 @@ deploy-check: deb ## Check the chart and manifests (builds Helm); install the pa
 	@scripts/deps.sh debootstrap lintian strace systemd
 	@tests/deploy/check.sh $(BUILD)
 
-soak: build ## Kill loops, full disks and big models: long runs of the fault tests
+soak: build ## Kill loops, full disks, big models, fuzzers: three hours
 	@tests/faults/soak.sh $(BUILD)
+
+sanitize: ## Run every test under ASan and UBSan, then under TSan
+	@tests/sanitize/run.sh asan-ubsan
+	@tests/sanitize/run.sh tsan
 
 bench: build ## Measure, as ratios to this machine's own limits
 	@tests/bench/run.py $(BUILD)

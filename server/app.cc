@@ -14,6 +14,7 @@
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
+#include "quant/v1/job.pb.h"
 #include "server/api/api_server.h"
 #include "server/api/credentials.h"
 #include "server/auth/authenticator.h"
@@ -220,7 +221,7 @@ absl::Status App::Parts::StartServing() {
 }
 
 std::string App::Parts::RenderMetrics() {
-  const QueueStats stats = jobs->Stats();
+  QueueStats stats = jobs->Stats();
   for (JobState state :
        {JobState::kQueued, JobState::kRunning, JobState::kCancelling,
         JobState::kSucceeded, JobState::kFailed, JobState::kCancelled}) {
@@ -229,10 +230,16 @@ std::string App::Parts::RenderMetrics() {
                           found == stats.jobs.end() ? 0 : found->second);
   }
   metrics.queue.SetPaused(jobs->Control().mode != QueueMode::kOpen);
-  const int64_t oldest = stats.oldest_queued_create_time;
-  const int64_t age = oldest == 0 ? 0 : env->clock.NowMicros() - oldest;
-  metrics.queue.SetOldestAge(static_cast<double>(age) * 1e-6);
+  const int64_t now = env->clock.NowMicros();
+  for (int priority = kLeastPriority; priority <= kMostPriority; ++priority) {
+    const QueueStats::Waiting waiting = stats.waiting[priority];
+    const int64_t age =
+        waiting.jobs == 0 ? 0 : now - waiting.oldest_create_time;
+    metrics.queue.SetWaiting(v1::JobSpec::Priority_Name(priority), waiting.jobs,
+                             static_cast<double>(age) * 1e-6);
+  }
   metrics.queue.SetCommits(stats.commits, stats.commands);
+  metrics.queue.SetRefused(stats.repeats, stats.fenced);
   if (auto wal = IdentityOf(data_dir.queue_path() + "-wal"); wal.ok()) {
     metrics.queue.SetWalBytes(wal->size_bytes);
   }

@@ -20,9 +20,8 @@ v1::Queue Describe(JobStore& jobs, const QueueControl& control) {
   out.set_queued(stats.jobs[JobState::kQueued]);
   out.set_running(stats.jobs[JobState::kRunning]);
   out.set_cancelling(stats.jobs[JobState::kCancelling]);
-  if (stats.oldest_queued_create_time != 0) {
-    *out.mutable_oldest_create_time() =
-        ToTimestamp(stats.oldest_queued_create_time);
+  if (const int64_t oldest = stats.OldestCreateTime(); oldest != 0) {
+    *out.mutable_oldest_create_time() = ToTimestamp(oldest);
   }
   if (const int64_t micros = stats.mean_attempt_micros; micros != 0) {
     out.mutable_mean_attempt()->set_seconds(micros / 1'000'000);

@@ -17,14 +17,6 @@ absl::Status NotFound(const std::string& id) {
                    absl::StrCat("jobs/", id, ": there is no such job"));
 }
 
-absl::Status LeaseLost(const std::string& id) {
-  return MakeError(
-      absl::StatusCode::kAborted, Reason::kLeaseLost,
-      absl::StrCat("jobs/", id,
-                   ": the lease is held by another attempt or has ended; stop "
-                   "this one and publish nothing"));
-}
-
 // Tenants choose their request ids without knowing of each other. No tenant has
 // a line break in its name.
 std::string RequestKey(const EnqueueRequest& request) {
@@ -65,6 +57,7 @@ absl::Status JobCommands::Begin() {
   storage_error_ = absl::OkStatus();
   wrote_ = false;
   claimable_ = false;
+  repeats_ = fenced_ = 0;
   changed_.clear();
   undo_.clear();
   old_control_.reset();
@@ -129,6 +122,15 @@ absl::StatusOr<JobRecord> JobCommands::LoadChecked(const std::string& id,
   return job;
 }
 
+absl::Status JobCommands::LeaseLost(const std::string& id) {
+  ++fenced_;
+  return MakeError(
+      absl::StatusCode::kAborted, Reason::kLeaseLost,
+      absl::StrCat("jobs/", id,
+                   ": the lease is held by another attempt or has ended; stop "
+                   "this one and publish nothing"));
+}
+
 absl::StatusOr<JobRecord> JobCommands::LoadLeased(const std::string& id,
                                                   const std::string& token) {
   absl::StatusOr<JobRecord> job = Load(id);
@@ -182,6 +184,7 @@ absl::StatusOr<std::optional<JobRecord>> JobCommands::FindRepeat(
                      "request_id");
   }
   QUANT_ASSIGN_OR_RETURN(JobRecord job, Load((*found)->job));
+  ++repeats_;
   return job;
 }
 

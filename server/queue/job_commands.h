@@ -41,6 +41,9 @@ class JobCommands {
   // Jobs with new events, and whether something became claimable, since Begin.
   const std::set<std::string>& changed() const { return changed_; }
   bool claimable() const { return claimable_; }
+  // As QueueStats counts them, since Begin.
+  int64_t repeats() const { return repeats_; }
+  int64_t fenced() const { return fenced_; }
 
   // --- writes ---
   absl::StatusOr<JobRecord> Enqueue(const EnqueueRequest& request);
@@ -69,6 +72,7 @@ class JobCommands {
   absl::StatusOr<JobRecord> Load(const std::string& id);
   absl::StatusOr<JobRecord> LoadChecked(const std::string& id,
                                         const std::string& etag);
+  absl::Status LeaseLost(const std::string& id);
   absl::StatusOr<JobRecord> LoadLeased(const std::string& id,
                                        const std::string& token);
   absl::StatusOr<std::optional<JobRecord>> FindRepeat(
@@ -91,6 +95,8 @@ class JobCommands {
   absl::Status storage_error_;
   bool wrote_ = false;
   bool claimable_ = false;
+  int64_t repeats_ = 0;
+  int64_t fenced_ = 0;
   std::set<std::string> changed_;
   // Changes of the index since Begin, to be taken back on Rollback.
   std::vector<std::pair<std::optional<JobBrief>, std::optional<JobBrief>>>

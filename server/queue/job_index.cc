@@ -66,7 +66,8 @@ void JobIndex::Add(const JobBrief& job) {
       job.requeue_time != 0 ? job.requeue_time : TimeOfJobKey(*key);
   waiting_[*key] = {.run_after = job.run_after,
                     .rank = since - job.priority * ageing_micros_,
-                    .create_time = job.create_time};
+                    .priority = job.priority};
+  created_[job.priority][*key] = job.create_time;
   delayed_.insert({job.run_after, *key});
 }
 
@@ -90,6 +91,9 @@ void JobIndex::Remove(const JobBrief& job) {
   } else {
     delayed_.erase({it->second.run_after, *key});
   }
+  auto same = created_.find(it->second.priority);
+  same->second.erase(*key);
+  if (same->second.empty()) created_.erase(same);
   waiting_.erase(it);
 }
 
@@ -103,7 +107,7 @@ void JobIndex::MoveDue(int64_t now) {
   while (!delayed_.empty() && delayed_.begin()->first <= now) {
     JobKey key = delayed_.begin()->second;
     delayed_.erase(*delayed_.begin());
-    Waiting& job = waiting_[key];
+    Waiter& job = waiting_[key];
     due_.insert({job.rank, key});
     job.due = true;
     became_due_ = true;
@@ -136,7 +140,7 @@ std::optional<QueuePlace> JobIndex::Place(const std::string& id, int64_t now) {
   MoveDue(now);
   auto it = waiting_.find(*key);
   if (it == waiting_.end()) return std::nullopt;
-  const Waiting& job = it->second;
+  const Waiter& job = it->second;
   const size_t before =
       job.due ? due_.order_of_key({job.rank, *key})
               : due_.size() + delayed_.order_of_key({job.run_after, *key});
@@ -247,9 +251,14 @@ std::map<JobState, int64_t> JobIndex::Counts() {
   return counts_;
 }
 
-int64_t JobIndex::OldestQueuedCreateTime() {
+std::map<int, QueueStats::Waiting> JobIndex::Waiting() {
   std::lock_guard lock(mutex_);
-  return waiting_.empty() ? 0 : waiting_.begin()->second.create_time;
+  std::map<int, QueueStats::Waiting> waiting;
+  for (const auto& [priority, jobs] : created_) {
+    waiting[priority] = {.jobs = static_cast<int64_t>(jobs.size()),
+                         .oldest_create_time = jobs.begin()->second};
+  }
+  return waiting;
 }
 
 }  // namespace quant

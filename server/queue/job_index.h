@@ -95,7 +95,7 @@ class JobIndex {
   std::map<JobState, int64_t> Counts();
   // Jobs of the owner that have not ended.
   int64_t OpenJobs(const JobOwner& owner);
-  int64_t OldestQueuedCreateTime();
+  std::map<int, QueueStats::Waiting> Waiting();  // by priority
 
  private:
   template <typename Key>
@@ -103,10 +103,10 @@ class JobIndex {
       __gnu_pbds::tree<Key, __gnu_pbds::null_type, std::less<Key>,
                        __gnu_pbds::rb_tree_tag,
                        __gnu_pbds::tree_order_statistics_node_update>;
-  struct Waiting {
+  struct Waiter {
     int64_t run_after = 0;
     int64_t rank = 0;  // when it began to wait, less what its priority counts
-    int64_t create_time = 0;
+    int priority = kNormalPriority;
     bool due = false;
   };
   struct Lease {
@@ -131,7 +131,8 @@ class JobIndex {
   std::mutex mutex_;
   std::map<JobState, int64_t> counts_;
   std::map<JobOwner, int64_t> open_;  // jobs that have not ended
-  std::map<JobKey, Waiting> waiting_;
+  std::map<JobKey, Waiter> waiting_;
+  std::map<int, std::map<JobKey, int64_t>> created_;  // by priority, who waits
   RankTree<std::pair<int64_t, JobKey>> due_;
   RankTree<std::pair<int64_t, JobKey>> delayed_;
   bool became_due_ = false;

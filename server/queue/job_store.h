@@ -115,11 +115,21 @@ struct ExpiredQuery {
 };
 
 struct QueueStats {
-  std::map<JobState, int64_t> jobs;       // by state
-  int64_t oldest_queued_create_time = 0;  // 0 = none queued
-  int64_t mean_attempt_micros = 0;        // 0 = unknown
-  int64_t commits = 0;                    // durable commits (fdatasync) so far
-  int64_t commands = 0;                   // writes that shared them
+  struct Waiting {
+    int64_t jobs = 0;
+    int64_t oldest_create_time = 0;
+  };
+  std::map<JobState, int64_t> jobs;  // by state
+  std::map<int, Waiting> waiting;    // by priority; none where none waits
+  int64_t mean_attempt_micros = 0;   // 0 = unknown
+  // Since the store was opened:
+  int64_t commits = 0;   // durable ones (fdatasync)
+  int64_t commands = 0;  // writes that shared them
+  int64_t repeats = 0;   // Enqueue answered with the job of its request id
+  int64_t fenced = 0;    // refused because the lease is another's, or over
+
+  // Of all that wait; 0: none does.
+  int64_t OldestCreateTime() const;
 };
 
 // Of a job that waits.

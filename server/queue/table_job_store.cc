@@ -246,13 +246,24 @@ absl::StatusOr<std::vector<JobRecord>> TableJobStore::Expired(
   return table_->Expired(now, ended_by, query);
 }
 
+int64_t QueueStats::OldestCreateTime() const {
+  int64_t oldest = 0;
+  for (const auto& [priority, jobs] : waiting) {
+    const int64_t time = jobs.oldest_create_time;
+    oldest = oldest == 0 ? time : std::min(oldest, time);
+  }
+  return oldest;
+}
+
 QueueStats TableJobStore::Stats() {
   QueueStats stats;
   stats.jobs = index_.Counts();
-  stats.oldest_queued_create_time = index_.OldestQueuedCreateTime();
+  stats.waiting = index_.Waiting();
   stats.mean_attempt_micros = index_.MeanAttemptMicros();
   stats.commits = commits_;
   stats.commands = committed_commands_;
+  stats.repeats = repeats_;
+  stats.fenced = fenced_;
   return stats;
 }
 

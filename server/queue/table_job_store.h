@@ -121,6 +121,8 @@ class TableJobStore final : public JobStore {
   Steady::time_point last_progress_write_{};
   std::atomic<int64_t> commits_{0};
   std::atomic<int64_t> committed_commands_{0};
+  std::atomic<int64_t> repeats_{0};
+  std::atomic<int64_t> fenced_{0};
   std::thread writer_;
 };
 

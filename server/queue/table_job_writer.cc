@@ -127,6 +127,8 @@ absl::Status TableJobStore::Transact(const Batch& batch,
     ++commits_;
     committed_commands_ += static_cast<int64_t>(batch.size());
   }
+  repeats_ += commands_->repeats();
+  fenced_ += commands_->fenced();
   return absl::OkStatus();
 }
 

@@ -143,9 +143,10 @@ QueueMetrics::QueueMetrics(Registry& registry)
       paused_(GaugeFamily(registry, "quant_queue_paused",
                           "Whether an operator has paused or drained the queue")
                   .Add({})),
+      waiting_(GaugeFamily(registry, "quant_queue_waiting_jobs",
+                           "Queued jobs by priority")),
       oldest_age_(GaugeFamily(registry, "quant_queue_oldest_age_seconds",
-                              "Age of the oldest queued job")
-                      .Add({})),
+                              "Age of the oldest queued job by priority")),
       wait_(HistogramFamily(registry, "quant_queue_wait_seconds",
                             "Time a job was due before a worker took it")
                 .Add({}, Buckets{.005, .01, .025, .05, .1, .25, .5, 1, 5, 30,
@@ -164,6 +165,12 @@ QueueMetrics::QueueMetrics(Registry& registry)
       commands_(CounterFamily(registry, "quant_db_commands_total",
                               "Writes that shared those commits")
                     .Add({})),
+      repeats_(CounterFamily(registry, "quant_dedup_total",
+                             "CreateJob answered with a job that there was")
+                   .Add({{"kind", "request"}})),
+      fenced_(CounterFamily(registry, "quant_fenced_writes_total",
+                            "Writes of attempts whose lease had ended, refused")
+                  .Add({})),
       lease_lost_(CounterFamily(registry, "quant_lease_lost_total",
                                 "Attempts that lost their lease")
                       .Add({})),
@@ -179,6 +186,18 @@ void QueueMetrics::SetCommits(int64_t commits, int64_t commands) {
   std::lock_guard lock(mutex_);
   RaiseTo(commits_, static_cast<double>(commits));
   RaiseTo(commands_, static_cast<double>(commands));
+}
+
+void QueueMetrics::SetWaiting(const std::string& priority, int64_t jobs,
+                              double age) {
+  waiting_.Add({{"priority", priority}}).Set(static_cast<double>(jobs));
+  oldest_age_.Add({{"priority", priority}}).Set(age);
+}
+
+void QueueMetrics::SetRefused(int64_t repeats, int64_t fenced) {
+  std::lock_guard lock(mutex_);
+  RaiseTo(repeats_, static_cast<double>(repeats));
+  RaiseTo(fenced_, static_cast<double>(fenced));
 }
 
 JobMetrics::JobMetrics(Registry& registry)
@@ -212,12 +231,14 @@ void JobMetrics::AttemptEnded(const std::string& outcome,
   attempt_seconds_.Add({{"outcome", outcome}}, JobBuckets()).Observe(seconds);
 }
 
-void JobMetrics::Completed(const std::string& outcome,
+void JobMetrics::Completed(const std::string& method,
+                           const std::string& outcome,
                            const std::string& reason, int attempts,
                            double seconds) {
   completed_.Add({{"outcome", outcome}, {"reason", reason}}).Increment();
   attempts_per_job_.Observe(attempts);
-  duration_.Add({{"outcome", outcome}}, JobBuckets()).Observe(seconds);
+  duration_.Add({{"method", method}, {"outcome", outcome}}, JobBuckets())
+      .Observe(seconds);
 }
 
 void JobMetrics::Stage(const std::string& stage, double seconds) {

@@ -75,7 +75,8 @@ class QueueMetrics {
   // `state` as "QUEUED", ...
   void SetJobs(const std::string& state, int64_t count);
   void SetPaused(bool paused) { paused_.Set(paused ? 1 : 0); }
-  void SetOldestAge(double seconds) { oldest_age_.Set(seconds); }
+  // Jobs that wait, and the age of the oldest, by `priority`: "NORMAL", ...
+  void SetWaiting(const std::string& priority, int64_t jobs, double age);
   // From creation (or the end of the backoff) to the claim.
   void Waited(double seconds) { wait_.Observe(seconds); }
   // A durable commit of the store took so long.
@@ -85,21 +86,25 @@ class QueueMetrics {
   }
   // Totals of the store since it was opened.
   void SetCommits(int64_t commits, int64_t commands);
+  void SetRefused(int64_t repeats, int64_t fenced);
   void LeaseLost() { lease_lost_.Increment(); }
   void LeasesExpired(int64_t count) { rescued_.Increment(count); }
 
  private:
   prometheus::Family<prometheus::Gauge>& jobs_;
   prometheus::Gauge& paused_;
-  prometheus::Gauge& oldest_age_;
+  prometheus::Family<prometheus::Gauge>& waiting_;
+  prometheus::Family<prometheus::Gauge>& oldest_age_;
   prometheus::Histogram& wait_;
   prometheus::Histogram& commit_seconds_;
   prometheus::Gauge& wal_bytes_;
   prometheus::Counter& commits_;
   prometheus::Counter& commands_;
+  prometheus::Counter& repeats_;
+  prometheus::Counter& fenced_;
   prometheus::Counter& lease_lost_;
   prometheus::Counter& rescued_;
-  std::mutex mutex_;  // for SetCommits
+  std::mutex mutex_;  // for counters that follow totals
 };
 
 class JobMetrics {
@@ -109,10 +114,10 @@ class JobMetrics {
   // core/base/error.h or empty. `seconds` of this attempt.
   void AttemptEnded(const std::string& outcome, const std::string& reason,
                     double seconds);
-  // A job reached a terminal state after so many attempts and seconds since
-  // its creation.
-  void Completed(const std::string& outcome, const std::string& reason,
-                 int attempts, double seconds);
+  // A job of `method` ("gptq", ...; "several" of its outputs) reached a
+  // terminal state after so many attempts and seconds since its creation.
+  void Completed(const std::string& method, const std::string& outcome,
+                 const std::string& reason, int attempts, double seconds);
   void Stage(const std::string& stage, double seconds);
   // What an attempt's process took at most, and what its plan allowed.
   void Memory(int64_t peak_bytes, int64_t bound_bytes);

@@ -41,6 +41,19 @@ absl::Status TimeoutError(const v1::JobSpec& spec) {
                    " s; a retry goes on with the work that is done"));
 }
 
+// Of a serialized JobSpec: all outputs', or "several".
+std::string MethodOf(const std::string& bytes) {
+  v1::JobSpec spec;
+  spec.ParseFromString(bytes);
+  std::string method;
+  for (const v1::Output& output : spec.outputs()) {
+    const std::string& own = output.recipe().method();
+    if (!method.empty() && own != method) return "several";
+    method = own;
+  }
+  return method.empty() ? "none" : method;
+}
+
 double SecondsSince(int64_t micros) {
   return static_cast<double>(Clock::System().NowMicros() - micros) * 1e-6;
 }
@@ -334,9 +347,9 @@ void WorkerPool::Finish(const Claimed& claimed, FinishRequest request,
     if (GetReason(after.status()) == Reason::kLeaseLost) {
       metrics_.queue.LeaseLost();
     }
-    log.Write(LogLevel::kWarning, "finish_refused",
-              {{"outcome", OutcomeName(outcome)},
-               {"msg", after.status().message()}});
+    log.Write(
+        LogLevel::kWarning, "finish_refused",
+        {{"outcome", OutcomeName(outcome)}, {"msg", after.status().message()}});
     return;
   }
   log.Write(LogLevel::kInfo, "attempt_ended",
@@ -346,8 +359,9 @@ void WorkerPool::Finish(const Claimed& claimed, FinishRequest request,
              {"seconds", seconds},
              {"msg", error.message()}});
   if (!IsTerminal(after->state)) return;
-  metrics_.jobs.Completed(JobStateName(after->state), after->state_reason,
-                          after->attempt, SecondsSince(after->create_time));
+  metrics_.jobs.Completed(MethodOf(after->spec), JobStateName(after->state),
+                          after->state_reason, after->attempt,
+                          SecondsSince(after->create_time));
   CleanUp(*after, outcome, log);
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# soak.sh BUILD_DIR: the fault tests at full size. Needs about 25 GB of disk
-# under TMPDIR, and more than an hour.
+# soak.sh BUILD_DIR: the fault tests at full size, and every fuzzer for ten
+# minutes. Needs about 25 GB of disk under TMPDIR, and three hours.
 set -euo pipefail
 build=${1:?usage: soak.sh BUILD_DIR}
 here=$(cd "$(dirname "$0")" && pwd)
@@ -19,3 +19,4 @@ python=$here/../../build/venv/bin/python
 "$python" -B "$here/../abuse/row.py" "$build" 7
 "$here/ghz.sh" "$build/ghz"
 faults load "$build/ghz/ghz" --seconds 600
+"$here/../fuzz/run.sh" "$here/../../build/fuzz"

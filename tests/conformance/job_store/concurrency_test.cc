@@ -41,6 +41,7 @@ TEST_P(Concurrency, OneRequestIdMakesOneJob) {
   });
   ASSERT_TRUE(Eventually([&] { return answered == 200; }));
   EXPECT_EQ(ids.size(), 1u);
+  EXPECT_EQ(store_->Stats().repeats, 199);
   EXPECT_EQ(store_->List({.limit = 10})->size(), 1u);
   EXPECT_EQ(store_->Stats().jobs[JobState::kQueued], 1);
 }

@@ -114,6 +114,7 @@ TEST_P(Lifecycle, EveryWriteOfAStaleAttemptIsFenced) {
   fresh->lease_token = "";
   EXPECT_REASON(queue_.Heartbeat(*fresh), StatusCode::kAborted,
                 Reason::kLeaseLost);
+  EXPECT_EQ(store_->Stats().fenced, 10);
 }
 
 TEST_P(Lifecycle, HeartbeatExtendsTheLease) {

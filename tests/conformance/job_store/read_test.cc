@@ -161,18 +161,18 @@ TEST_P(Reading, QueuePositionFollowsTheClaimOrder) {
 }
 
 TEST_P(Reading, StatsCountEverything) {
-  EXPECT_EQ(store_->Stats().oldest_queued_create_time, 0);
+  EXPECT_EQ(store_->Stats().OldestCreateTime(), 0);
   int64_t first = clock_.NowMicros();
   ASSERT_TRUE(queue_.Enqueue().ok());
   clock_.Advance(kSecond);
   int64_t second = clock_.NowMicros();
   ASSERT_TRUE(queue_.Enqueue().ok());
-  EXPECT_EQ(store_->Stats().oldest_queued_create_time, first);
+  EXPECT_EQ(store_->Stats().OldestCreateTime(), first);
   JobRecord job = *queue_.Claim();
   QueueStats stats = store_->Stats();
   EXPECT_EQ(stats.jobs[JobState::kQueued], 1);
   EXPECT_EQ(stats.jobs[JobState::kRunning], 1);
-  EXPECT_EQ(stats.oldest_queued_create_time, second);
+  EXPECT_EQ(stats.OldestCreateTime(), second);
   EXPECT_GE(stats.commands, 3);
   EXPECT_GE(stats.commits, 1);
   EXPECT_LE(stats.commits, stats.commands);
@@ -185,6 +185,22 @@ TEST_P(Reading, StatsCountEverything) {
   // A refused write changes nothing, and no commit is counted for it.
   EXPECT_FALSE(queue_.Cancel("no such job").ok());
   EXPECT_EQ(store_->Stats().commits, stats.commits);
+}
+
+TEST_P(Reading, StatsKnowWhoWaitsByPriority) {
+  const int64_t first = clock_.NowMicros();
+  ASSERT_TRUE(queue_.Enqueue().ok());
+  clock_.Advance(kSecond);
+  ASSERT_TRUE(queue_.Enqueue().ok());
+  ASSERT_TRUE(queue_.Enqueue({.spec = "s", .priority = kMostPriority}).ok());
+  QueueStats stats = store_->Stats();
+  EXPECT_EQ(stats.waiting[kNormalPriority].jobs, 2);
+  EXPECT_EQ(stats.waiting[kNormalPriority].oldest_create_time, first);
+  EXPECT_EQ(stats.waiting[kMostPriority].jobs, 1);
+  EXPECT_EQ(stats.waiting[kMostPriority].oldest_create_time, first + kSecond);
+  EXPECT_EQ(stats.OldestCreateTime(), first);
+  ASSERT_EQ(queue_.Claim()->priority, kMostPriority);
+  EXPECT_EQ(store_->Stats().waiting.count(kMostPriority), 0u);
 }
 
 TEST_P(Reading, EventsReplayFromAnywhere) {

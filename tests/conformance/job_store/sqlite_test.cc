@@ -257,12 +257,11 @@ TEST_F(SqliteStore, AQueueWithoutPrioritiesIsMigrated) {
   EXPECT_EQ(store_->Get(old)->owner.tenant, "t");
   EXPECT_EQ(store_->Get(old)->traceparent, "");
   const std::string normal = queue_.Enqueue()->id;
-  const std::string urgent =
-      queue_
-          .Enqueue({.spec = "new",
-                    .priority = kMostPriority,
-                    .traceparent = "00-1-2-01"})
-          ->id;
+  const std::string urgent = queue_
+                                 .Enqueue({.spec = "new",
+                                           .priority = kMostPriority,
+                                           .traceparent = "00-1-2-01"})
+                                 ->id;
   Reopen();
   EXPECT_EQ(store_->Get(urgent)->traceparent, "00-1-2-01");
   for (const std::string& id : {urgent, old, normal}) {

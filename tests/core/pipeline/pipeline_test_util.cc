@@ -21,7 +21,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Normal weights of one tensor as bytes of its type; integers are random bytes.
+// Normal weights of one tensor as bytes of its type; of other types the first
+// bytes are those of a BF16.
 std::string WeightBytes(const TensorSpec& tensor) {
   std::mt19937 random(std::hash<std::string>()(tensor.name) & 0x7FFFFFFF);
   std::normal_distribution<float> normal(0, 0.02f);
@@ -33,10 +34,11 @@ std::string WeightBytes(const TensorSpec& tensor) {
     const uint16_t half =
         tensor.dtype == DType::kF16 ? F32ToF16(value) : F32ToBf16(value);
     const double wide = value;
-    const void* from = &half;
-    if (tensor.dtype == DType::kF32) from = &value;
-    if (tensor.dtype == DType::kF64) from = &wide;
-    std::memcpy(bytes.data() + i * size, from, std::min<int64_t>(size, 8));
+    uint8_t element[8] = {};
+    std::memcpy(element, &half, sizeof(half));
+    if (tensor.dtype == DType::kF32) std::memcpy(element, &value, 4);
+    if (tensor.dtype == DType::kF64) std::memcpy(element, &wide, 8);
+    std::memcpy(bytes.data() + i * size, element, std::min<int64_t>(size, 8));
   }
   return bytes;
 }

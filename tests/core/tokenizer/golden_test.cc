@@ -49,7 +49,9 @@ TEST(GoldenTokenizerTest, JsonCasesHaveTheIdsOfTheTokenizersPackage) {
 }
 
 TEST(GoldenTokenizerTest, ModelsHaveTheIdsOfSentencePiece) {
-  for (const auto& [name, golden] : GoldenJson("ids.json")["model"].items()) {
+  const Json models = GoldenJson("ids.json")["model"];
+  EXPECT_FALSE(models.empty());
+  for (const auto& [name, golden] : models.items()) {
     SCOPED_TRACE(name);
     const auto tokenizer = MakeTokenizer(
         {.tokenizer_model = GoldenFile("tokenizers/" + name + ".model"),

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <random>
@@ -77,7 +78,7 @@ class MemoryModel final : public ModelReader {
                     absl::Span<uint8_t> out) const override {
     const std::vector<uint8_t>& bytes = bytes_.at(tensor.name);
     EXPECT_LE(begin + out.size(), bytes.size()) << tensor.name;
-    std::memcpy(out.data(), bytes.data() + begin, out.size());
+    std::copy_n(bytes.begin() + begin, out.size(), out.begin());
     return absl::OkStatus();
   }
   absl::Status CheckUnchanged() const override { return absl::OkStatus(); }

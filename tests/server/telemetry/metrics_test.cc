@@ -70,12 +70,14 @@ TEST(MetricsTest, MethodsMayBeResolvedFromManyThreads) {
 TEST(MetricsTest, JobsQueueWorkersAndStorage) {
   Metrics metrics;
   metrics.queue.SetJobs("QUEUED", 5);
-  metrics.queue.SetOldestAge(12.5);
+  metrics.queue.SetWaiting("HIGH", 2, 12.5);
+  metrics.queue.SetRefused(2, 5);
+  metrics.queue.SetRefused(3, 5);
   metrics.queue.SetCommits(3, 40);
   metrics.queue.SetCommits(4, 60);
   metrics.queue.Waited(0.02);
   metrics.jobs.AttemptEnded("crashed", "WORKER_CRASHED", 1);
-  metrics.jobs.Completed("failed", "POISON", 3, 9);
+  metrics.jobs.Completed("gptq", "failed", "POISON", 3, 9);
   metrics.jobs.Stage("QUANTIZING", 2.5);
   metrics.jobs.TensorsRedone(1);
   metrics.jobs.TensorsResumed(7);
@@ -87,7 +89,11 @@ TEST(MetricsTest, JobsQueueWorkersAndStorage) {
   metrics.watch.Closed("final");
   const std::string text = metrics.Render();
   EXPECT_EQ(Value(text, "quant_queue_jobs{state=\"QUEUED\"}"), 5);
-  EXPECT_EQ(Value(text, "quant_queue_oldest_age_seconds"), 12.5);
+  const std::string high = "{priority=\"HIGH\"}";
+  EXPECT_EQ(Value(text, "quant_queue_oldest_age_seconds" + high), 12.5);
+  EXPECT_EQ(Value(text, "quant_queue_waiting_jobs" + high), 2);
+  EXPECT_EQ(Value(text, "quant_dedup_total{kind=\"request\"}"), 3);
+  EXPECT_EQ(Value(text, "quant_fenced_writes_total"), 5);
   EXPECT_EQ(Value(text, "quant_db_commits_total"), 4);
   EXPECT_EQ(Value(text, "quant_db_commands_total"), 60);
   EXPECT_EQ(Value(text, "quant_queue_wait_seconds_count"), 1);

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# run.sh asan-ubsan|tsan [CTEST-ARGUMENT...]: builds that preset and runs the
+# whole suite in it, e.g. "run.sh tsan -R Watch". A report of a sanitizer ends
+# its process, and so fails its test. What is left out, and why, is in the
+# *.supp files beside this.
+set -euo pipefail
+usage='usage: run.sh asan-ubsan|tsan [CTEST-ARGUMENT...]'
+preset=${1:?$usage}
+shift
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+"$root/scripts/deps.sh"
+cmake -S "$root" --preset "$preset" -B "$root/build/$preset"
+cmake --build "$root/build/$preset"
+"$root/tests/interop/venv.sh" "$root/build/venv"
+export ASAN_OPTIONS=strict_string_checks=1:detect_stack_use_after_return=1
+export LSAN_OPTIONS=suppressions=$here/lsan.supp:print_suppressions=0
+export UBSAN_OPTIONS=print_stacktrace=1
+export TSAN_OPTIONS=suppressions=$here/tsan.supp:history_size=4:second_deadlock_stack=1
+exec ctest --test-dir "$root/build/$preset" -j "${TEST_JOBS:-2}" \
+  --output-on-failure --no-tests=error "$@"
