@@ -39,7 +39,7 @@ class LogTest : public WorkerTest {
 TEST_F(LogTest, TellsEveryAttempt) {
   const std::string id = Enqueue(Spec(SlowModel(), "mse"));
   StartPool();
-  ::kill(WaitForChild(), SIGKILL);
+  ASSERT_TRUE(Signal(WaitForChild(), SIGKILL));
   WaitForLine(id, "crashed");
   WaitForEnd(id);
   StopPool();

@@ -10,6 +10,13 @@
 namespace quant {
 namespace {
 
+// Of an attempt: half of Slow() must fit.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int kTimeoutSeconds = 90;
+#else
+constexpr int kTimeoutSeconds = 10;
+#endif
+
 class FaultsTest : public WorkerTest {
  protected:
   v1::JobSpec Slow() { return Spec(SlowModel(), "mse"); }
@@ -61,7 +68,7 @@ TEST_F(FaultsTest, AChildThatDoesNotStopIsKilled) {
     options.timing.stop_grace_micros = 200'000;
   });
   WaitForHalf(id);
-  ASSERT_EQ(::kill(WaitForChild(), SIGSTOP), 0);
+  ASSERT_TRUE(Signal(WaitForChild(), SIGSTOP));
   Cancel(id);
   EXPECT_EQ(WaitForEnd(id).state, JobState::kCancelled);
   EXPECT_TRUE(Published(id).empty());
@@ -72,7 +79,7 @@ TEST_F(FaultsTest, AKilledChildCostsOneTensor) {
   const std::string id = Enqueue(spec);
   StartPool();
   WaitForHalf(id);
-  ASSERT_EQ(::kill(WaitForChild(), SIGKILL), 0);
+  ASSERT_TRUE(Signal(WaitForChild(), SIGKILL));
   const JobRecord job = WaitForEnd(id);
   EXPECT_EQ(job.attempt, 2);
   ExpectResumed(job, spec);
@@ -82,12 +89,12 @@ TEST_F(FaultsTest, AKilledChildCostsOneTensor) {
 // work.
 TEST_F(FaultsTest, AnAttemptThatTakesTooLongFailsTheJob) {
   v1::JobSpec spec = Slow();
-  spec.mutable_timeout()->set_seconds(10);
+  spec.mutable_timeout()->set_seconds(kTimeoutSeconds);
   const std::string id = Enqueue(spec);
   StartPool();
   WaitForHalf(id);
   const pid_t child = WaitForChild();
-  ASSERT_EQ(::kill(child, SIGSTOP), 0);
+  ASSERT_TRUE(Signal(child, SIGSTOP));
   const JobRecord job = WaitForEnd(id);
   EXPECT_EQ(job.state, JobState::kFailed);
   EXPECT_EQ(job.state_reason, "JOB_TIMEOUT");
@@ -125,7 +132,7 @@ TEST_F(FaultsTest, KillsWithoutProgressArePoison) {
   std::vector<pid_t> known;
   for (int i = 0; i < 3; ++i) {
     known.push_back(WaitForChild(known));
-    ASSERT_EQ(::kill(known.back(), SIGKILL), 0);
+    ASSERT_TRUE(Signal(known.back(), SIGKILL));
   }
   const JobRecord job = WaitForEnd(id);
   EXPECT_EQ(job.state, JobState::kFailed);
@@ -164,7 +171,7 @@ TEST_F(FaultsTest, ATerminatedChildGivesTheAttemptBack) {
   const std::string id = Enqueue(spec);
   StartPool();
   WaitForHalf(id);
-  ASSERT_EQ(::kill(WaitForChild(), SIGTERM), 0);
+  ASSERT_TRUE(Signal(WaitForChild(), SIGTERM));
   const JobRecord job = WaitForEnd(id);
   EXPECT_EQ(job.attempt, 1);
   ExpectResumed(job, spec);

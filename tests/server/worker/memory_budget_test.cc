@@ -89,7 +89,7 @@ TEST_F(MemoryTest, TheWaitForMemoryIsNoneOfTheTimeout) {
   });
   WaitForHalf(first);
   const pid_t holder = WaitForChild();
-  ASSERT_EQ(::kill(holder, SIGSTOP), 0);
+  ASSERT_TRUE(Signal(holder, SIGSTOP));
   const std::string second = Enqueue(small);
   WaitFor(second, [](const JobRecord& job) {
     v1::Progress progress;
@@ -101,7 +101,7 @@ TEST_F(MemoryTest, TheWaitForMemoryIsNoneOfTheTimeout) {
   EXPECT_TRUE(
       Eventually([&] { return std::chrono::steady_clock::now() >= later; }));
   EXPECT_EQ(Job(second).state, JobState::kRunning);
-  ASSERT_EQ(::kill(holder, SIGCONT), 0);
+  ASSERT_TRUE(Signal(holder, SIGCONT));
   EXPECT_EQ(WaitForEnd(second).state, JobState::kSucceeded);
 }
 

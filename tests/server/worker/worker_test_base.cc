@@ -1,5 +1,6 @@
 #include "tests/server/worker/worker_test_base.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -123,6 +124,10 @@ pid_t WaitForChild(const std::vector<pid_t>& known) {
     return found > 0;
   })) << "no child process came";
   return found;
+}
+
+bool Signal(pid_t child, int signal) {
+  return child > 0 && ::kill(child, signal) == 0;
 }
 
 WorkerTest::WorkerTest() {

@@ -94,7 +94,10 @@ class WorkerTest : public ::testing::Test {
 // Children of this process that are alive.
 std::vector<pid_t> Children();
 // Waits for one that is not `known`.
+// -1 when none came.
 pid_t WaitForChild(const std::vector<pid_t>& known = {});
+// kill(2), but of one process only: pid -1 would be every process there is.
+bool Signal(pid_t child, int signal);
 // Polls `done` for at most two minutes.
 bool Eventually(const std::function<bool()>& done);
 
