@@ -17,5 +17,6 @@ export ASAN_OPTIONS=strict_string_checks=1:detect_stack_use_after_return=1
 export LSAN_OPTIONS=suppressions=$here/lsan.supp:print_suppressions=0
 export UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS=suppressions=$here/tsan.supp:history_size=4:second_deadlock_stack=1
+export TEST_SLOWNESS=10  # limits of tests that wait
 exec ctest --test-dir "$root/build/$preset" -j "${TEST_JOBS:-2}" \
   --output-on-failure --no-tests=error "$@"
