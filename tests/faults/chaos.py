@@ -207,7 +207,7 @@ class Chaos:
         require(len(history.names) > self.kills // 10, "hardly any job")
         for request_id, names in history.names.items():
             require(len(names) == 1, f"P3: {request_id} made {names}")
-        ends = collections.Counter()
+        ends, reasons = collections.Counter(), collections.Counter()
         for name in (each for names in history.names.values() for each in names):
             job = wait_for(f"the end of {name}", 300, lambda: self.ended(
                 api, name))  # P1: it is there
@@ -218,10 +218,13 @@ class Chaos:
                     f"P2: {name}: {job.state} with {job.artifacts}")
             watch_once(api, name, collections.Counter(), history)
             ends[job.state] += 1
+            if job.state == FAILED:
+                reasons[job.state_reason] += 1
         require(not history.faults, "\n".join(history.faults[:10]))
         print(f"kills {dict(self.counts)}; clients {dict(history.counts)}; "
               f"{sum(ends.values())} jobs ended: {ends[SUCCEEDED]} succeeded, "
-              f"{ends[CANCELLED]} cancelled, {ends[FAILED]} failed", flush=True)
+              f"{ends[CANCELLED]} cancelled, {ends[FAILED]} failed "
+              f"{dict(reasons)}", flush=True)
 
     def ended(self, api, name):
         job = api.GetJob(name=name)
