@@ -83,7 +83,7 @@ bool F16Row(const uint8_t* bytes, int64_t count, float* out) {
 }
 
 bool F32Row(const uint8_t* bytes, int64_t count, float* out) {
-  std::memcpy(out, bytes, 4 * count);
+  if (count > 0) std::memcpy(out, bytes, 4 * count);
   const hn::ScalableTag<float> df;
   const hn::RebindToUnsigned<decltype(df)> du32;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(df));
