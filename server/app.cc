@@ -239,7 +239,8 @@ std::string App::Parts::RenderMetrics() {
                              static_cast<double>(age) * 1e-6);
   }
   metrics.queue.SetCommits(stats.commits, stats.commands);
-  metrics.queue.SetRefused(stats.repeats, stats.fenced);
+  metrics.queue.SetRepeats(stats.repeats);
+  metrics.queue.SetFenced(stats.fenced);
   if (auto wal = IdentityOf(data_dir.queue_path() + "-wal"); wal.ok()) {
     metrics.queue.SetWalBytes(wal->size_bytes);
   }

@@ -194,10 +194,14 @@ void QueueMetrics::SetWaiting(const std::string& priority, int64_t jobs,
   oldest_age_.Add({{"priority", priority}}).Set(age);
 }
 
-void QueueMetrics::SetRefused(int64_t repeats, int64_t fenced) {
+void QueueMetrics::SetRepeats(int64_t repeats) {
   std::lock_guard lock(mutex_);
   RaiseTo(repeats_, static_cast<double>(repeats));
-  RaiseTo(fenced_, static_cast<double>(fenced));
+}
+
+void QueueMetrics::SetFenced(int64_t writes) {
+  std::lock_guard lock(mutex_);
+  RaiseTo(fenced_, static_cast<double>(writes));
 }
 
 JobMetrics::JobMetrics(Registry& registry)

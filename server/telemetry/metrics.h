@@ -86,7 +86,10 @@ class QueueMetrics {
   }
   // Totals of the store since it was opened.
   void SetCommits(int64_t commits, int64_t commands);
-  void SetRefused(int64_t repeats, int64_t fenced);
+  // As SetCommits: calls answered with a job that there was, and writes of
+  // attempts that had lost their lease.
+  void SetRepeats(int64_t repeats);
+  void SetFenced(int64_t writes);
   void LeaseLost() { lease_lost_.Increment(); }
   void LeasesExpired(int64_t count) { rescued_.Increment(count); }
 

@@ -71,8 +71,9 @@ TEST(MetricsTest, JobsQueueWorkersAndStorage) {
   Metrics metrics;
   metrics.queue.SetJobs("QUEUED", 5);
   metrics.queue.SetWaiting("HIGH", 2, 12.5);
-  metrics.queue.SetRefused(2, 5);
-  metrics.queue.SetRefused(3, 5);
+  metrics.queue.SetRepeats(2);
+  metrics.queue.SetRepeats(3);
+  metrics.queue.SetFenced(5);
   metrics.queue.SetCommits(3, 40);
   metrics.queue.SetCommits(4, 60);
   metrics.queue.Waited(0.02);
