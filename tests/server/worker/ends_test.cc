@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/file.h"
 #include "core/recipe/recipe.h"
@@ -40,6 +41,24 @@ TEST_F(EndsTest, SuccessPublishesTheBytesOfADirectRun) {
   EXPECT_EQ(result.metrics().at("tensors_redone"), 0);
   EXPECT_GT(result.metrics().at("four/min_sqnr_db"), 1);
   EXPECT_EQ(result.gates_size(), 2);
+}
+
+TEST_F(EndsTest, DurationsAreCountedByMethod) {
+  v1::JobSpec spec = Spec(SmallModel());
+  StartPool();
+  WaitForEnd(Enqueue(spec));
+  *spec.add_outputs() = spec.outputs(0);
+  spec.mutable_outputs(1)->set_name("other");
+  spec.mutable_outputs(1)->mutable_recipe()->set_method("hqq");
+  WaitForEnd(Enqueue(spec));
+  const auto counted = [&](const char* method) {
+    return absl::StrContains(
+        metrics_.Render(),
+        absl::StrCat("quant_job_duration_seconds_count{method=\"", method,
+                     "\",outcome=\"SUCCEEDED\"} 1"));
+  };
+  EXPECT_TRUE(Eventually([&] { return counted("rtn"); }));
+  EXPECT_TRUE(Eventually([&] { return counted("several"); }));
 }
 
 TEST_F(EndsTest, ManyJobsInSeveralSlots) {
@@ -117,11 +136,7 @@ TEST_F(EndsTest, ASourceThatIsGoneFailsOnce) {
 }
 
 TEST_F(EndsTest, ASpecThatIsNoneFails) {
-  std::string id;
-  jobs_->Enqueue({.spec = "\xFF\xFF"}, [&](absl::StatusOr<JobRecord> job) {
-    id = job.ok() ? job->id : "";
-  });
-  ASSERT_TRUE(Eventually([&] { return jobs_->Stats().commands > 0; }));
+  const std::string id = EnqueueBytes("\xFF\xFF");
   StartPool();
   EXPECT_EQ(WaitForEnd(id).state, JobState::kFailed);
 }

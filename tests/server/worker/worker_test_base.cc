@@ -193,11 +193,15 @@ v1::JobSpec WorkerTest::Spec(const std::string& model,
   return *canonical;
 }
 
-std::string WorkerTest::Enqueue(const v1::JobSpec& spec) {
+std::string WorkerTest::EnqueueBytes(const std::string& spec) {
   return Answer([&](JobCallback done) {
-           jobs_->Enqueue({.spec = spec.SerializeAsString()}, std::move(done));
+           jobs_->Enqueue({.spec = spec}, std::move(done));
          })
       .id;
+}
+
+std::string WorkerTest::Enqueue(const v1::JobSpec& spec) {
+  return EnqueueBytes(spec.SerializeAsString());
 }
 
 JobRecord WorkerTest::Job(const std::string& id) {

@@ -61,6 +61,7 @@ class WorkerTest : public ::testing::Test {
   static v1::JobSpec Spec(const std::string& model,
                           const std::string& scale = "minmax");
   std::string Enqueue(const v1::JobSpec& spec);
+  std::string EnqueueBytes(const std::string& spec);  // anything
 
   JobRecord Job(const std::string& id);
   // The pool at work on the job, for at most two minutes.
