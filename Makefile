@@ -43,9 +43,8 @@ deploy-check: deb ## Check the chart and manifests (builds Helm); install the pa
 soak: build ## Kill loops, full disks, big models, fuzzers: three hours
 	@tests/faults/soak.sh $(BUILD)
 
-sanitize: ## Run every test under ASan and UBSan, then under TSan
+sanitize: ## Run every test under ASan and UBSan
 	@tests/sanitize/run.sh asan-ubsan
-	@tests/sanitize/run.sh tsan
 
 bench: build ## Measure, as ratios to this machine's own limits
 	@tests/bench/run.py $(BUILD)

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <future>
+#include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -41,17 +42,18 @@ absl::Status TimeoutError(const v1::JobSpec& spec) {
                    " s; a retry goes on with the work that is done"));
 }
 
-// Of a serialized JobSpec: all outputs', or "several".
+// Of a serialized JobSpec: that of all outputs, or "several"; "none" where
+// codes are kept.
 std::string MethodOf(const std::string& bytes) {
   v1::JobSpec spec;
   spec.ParseFromString(bytes);
-  std::string method;
+  std::set<std::string> methods;
   for (const v1::Output& output : spec.outputs()) {
-    const std::string& own = output.recipe().method();
-    if (!method.empty() && own != method) return "several";
-    method = own;
+    methods.insert(output.recipe().method());
   }
-  return method.empty() ? "none" : method;
+  if (methods.size() > 1) return "several";
+  return methods.empty() || methods.begin()->empty() ? "none"
+                                                     : *methods.begin();
 }
 
 double SecondsSince(int64_t micros) {

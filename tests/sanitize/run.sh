@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # run.sh asan-ubsan|tsan [CTEST-ARGUMENT...]: builds that preset and runs the
-# whole suite in it, e.g. "run.sh tsan -R Watch". A report of a sanitizer ends
-# its process, and so fails its test. Known reports of libraries, and why they
-# are none of ours, are in the *.supp files beside this. Left out are the tests
-# that bound the server's memory (what a sanitizer keeps is several times that)
-# and the Debian package, which is made of a release build.
+# suite in it, a test binary as one test: "run.sh tsan -R test_server_queue". A
+# report of a sanitizer fails its process, and so its test. Tests that run gRPC
+# fail under TSan as yet: tsan.supp says why. Left out are those that bound the
+# server's memory (what a sanitizer keeps is several times that) and the Debian
+# package, which is made of a release build.
 set -euo pipefail
 usage='usage: run.sh asan-ubsan|tsan [CTEST-ARGUMENT...]'
 preset=${1:?$usage}
@@ -16,7 +16,6 @@ cmake -S "$root" --preset "$preset" -B "$root/build/$preset"
 cmake --build "$root/build/$preset"
 "$root/tests/interop/venv.sh" "$root/build/venv"
 export ASAN_OPTIONS=strict_string_checks=1:detect_stack_use_after_return=1
-export LSAN_OPTIONS=suppressions=$here/lsan.supp:print_suppressions=0
 export UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS=suppressions=$here/tsan.supp:history_size=4:second_deadlock_stack=1
 export TEST_SLOWNESS=10  # limits of tests that wait
