@@ -19,6 +19,10 @@ if(QUANT_SANITIZE)
                       -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${QUANT_SANITIZE})
 endif()
+if(QUANT_SANITIZE STREQUAL "thread")
+  add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:SHELL:-include \
+${PROJECT_SOURCE_DIR}/tests/sanitize/protobuf_layout.h>")
+endif()
 
 find_program(QUANT_CCACHE ccache)
 if(QUANT_CCACHE)

@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
 # run.sh asan-ubsan|tsan [CTEST-ARGUMENT...]: builds that preset and runs the
 # suite in it, a test binary as one test: "run.sh tsan -R test_server_queue". A
-# report of a sanitizer fails its process, and so its test. Tests that run gRPC
-# fail under TSan as yet: tsan.supp says why. Left out are those that bound the
-# server's memory (what a sanitizer keeps is several times that) and the Debian
-# package, which is made of a release build.
+# report of a sanitizer fails its process, and so its test. Left out are those
+# that bound the server's memory (what a sanitizer keeps is several times that)
+# and the Debian package, which is made of a release build.
 set -euo pipefail
 usage='usage: run.sh asan-ubsan|tsan [CTEST-ARGUMENT...]'
 preset=${1:?$usage}
@@ -17,7 +16,9 @@ cmake --build "$root/build/$preset"
 "$root/tests/interop/venv.sh" "$root/build/venv"
 export ASAN_OPTIONS=strict_string_checks=1:detect_stack_use_after_return=1
 export UBSAN_OPTIONS=print_stacktrace=1
-export TSAN_OPTIONS=suppressions=$here/tsan.supp:history_size=4:second_deadlock_stack=1
+# Libraries that are not instrumented: what they read and write is not looked at.
+export TSAN_OPTIONS=suppressions=$here/tsan.supp:ignore_noninstrumented_modules=1
+TSAN_OPTIONS+=:history_size=4:second_deadlock_stack=1
 export TEST_SLOWNESS=10  # limits of tests that wait
 exec ctest --test-dir "$root/build/$preset" -j "${TEST_JOBS:-2}" \
   -E '^(abuse\.31|abuse\.64|faults\.watchers|deploy\.deb)$' \

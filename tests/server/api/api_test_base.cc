@@ -78,6 +78,11 @@ void ApiTest::Start() {
   compute_ = std::make_unique<Executor>("compute", 2, 100);
   streams_ = std::make_unique<Streams>(clock, max_streams_, 10'000);
   limiter_ = std::make_unique<Limiter>(limits_, clock);
+  Listen();
+}
+
+void ApiTest::Listen() {
+  const Clock& clock = Clock::System();
   env_.reset(new ApiEnv{*jobs_, *artifacts_, *uploads_, *logs_, *planner_,
                         *io_, *compute_, *streams_, metrics_, clock, options_,
                         authenticator_.get(), limiter_.get()});

@@ -58,6 +58,9 @@ class ApiTest : public testing::Test {
   void TearDown() override;
   // Options may be changed before Start.
   void Start();
+  // A server with the options of now, over what Start made; the stubs are its.
+  // Again after Shutdown of the one before.
+  void Listen();
 
   // A good request for the bundled model.
   static v1::CreateJobRequest GoodRequest();

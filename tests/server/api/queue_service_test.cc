@@ -113,7 +113,9 @@ TEST_F(QueueServiceTest, ARepeatIsAnsweredWhateverSpeaksAgainstANewJob) {
   v1::CreateJobRequest request = GoodRequest();
   request.set_request_id("once");
   const std::string name = CreateJob(request).name();
-  env_->options.memory_limit_bytes = 1;
+  server_->Shutdown(1'000'000);
+  options_.memory_limit_bytes = 1;
+  Listen();
   EXPECT_EQ(CreateJob(request).name(), name);
   request.set_request_id("twice");
   v1::Job job;
