@@ -5,21 +5,6 @@
 
 namespace quant {
 
-JobBrief BriefOf(const JobRecord& record) {
-  return {.id = record.id,
-          .state = record.state,
-          .run_after = record.run_after,
-          .create_time = record.create_time,
-          .lease_owner = record.lease_owner,
-          .lease_token = record.lease_token,
-          .lease_until = record.lease_until,
-          .progress = record.progress,
-          .owner = record.owner,
-          .priority = record.priority,
-          .requeue_time = record.requeue_time,
-          .start_time = record.start_time};
-}
-
 void JobIndex::SetCounts(std::map<JobState, int64_t> counts) {
   std::lock_guard lock(mutex_);
   counts_ = std::move(counts);
@@ -58,17 +43,10 @@ void JobIndex::Add(const JobBrief& job) {
                        .start = job.start_time,
                        .progress = job.progress,
                        .unwritten = false};
+    waiting_.TakeTurn(job.owner.tenant);
     return;
   }
-  std::optional<JobKey> key = ParseJobKey(job.id);
-  if (!key) return;
-  const int64_t since =
-      job.requeue_time != 0 ? job.requeue_time : TimeOfJobKey(*key);
-  waiting_[*key] = {.run_after = job.run_after,
-                    .rank = since - job.priority * ageing_micros_,
-                    .priority = job.priority};
-  created_[job.priority][*key] = job.create_time;
-  delayed_.insert({job.run_after, *key});
+  waiting_.Add(job);
 }
 
 void JobIndex::Remove(const JobBrief& job) {
@@ -82,19 +60,7 @@ void JobIndex::Remove(const JobBrief& job) {
     ended_[job.id] = std::move(lease->second);
     leases_.erase(lease);
   }
-  std::optional<JobKey> key = ParseJobKey(job.id);
-  if (!key) return;
-  auto it = waiting_.find(*key);
-  if (it == waiting_.end()) return;
-  if (it->second.due) {
-    due_.erase({it->second.rank, *key});
-  } else {
-    delayed_.erase({it->second.run_after, *key});
-  }
-  auto same = created_.find(it->second.priority);
-  same->second.erase(*key);
-  if (same->second.empty()) created_.erase(same);
-  waiting_.erase(it);
+  waiting_.Remove(job.id);
 }
 
 int64_t JobIndex::OpenJobs(const JobOwner& owner) {
@@ -103,51 +69,29 @@ int64_t JobIndex::OpenJobs(const JobOwner& owner) {
   return found == open_.end() ? 0 : found->second;
 }
 
-void JobIndex::MoveDue(int64_t now) {
-  while (!delayed_.empty() && delayed_.begin()->first <= now) {
-    JobKey key = delayed_.begin()->second;
-    delayed_.erase(*delayed_.begin());
-    Waiter& job = waiting_[key];
-    due_.insert({job.rank, key});
-    job.due = true;
-    became_due_ = true;
-  }
-}
-
 bool JobIndex::TakeDue(int64_t now) {
   std::lock_guard lock(mutex_);
-  MoveDue(now);
-  return std::exchange(became_due_, false);
+  return waiting_.TakeDue(now);
 }
 
 std::optional<std::string> JobIndex::NextDue(int64_t now) {
   std::lock_guard lock(mutex_);
-  MoveDue(now);
-  if (due_.empty() || control_.mode != QueueMode::kOpen) return std::nullopt;
-  return FormatJobKey(due_.begin()->second);
+  if (control_.mode != QueueMode::kOpen) return std::nullopt;
+  return waiting_.Next(now);
 }
 
 std::optional<int64_t> JobIndex::NextDueTime() {
   std::lock_guard lock(mutex_);
-  if (delayed_.empty()) return std::nullopt;
-  return delayed_.begin()->first;
+  return waiting_.NextDueTime();
 }
 
 std::optional<QueuePlace> JobIndex::Place(const std::string& id, int64_t now) {
-  std::optional<JobKey> key = ParseJobKey(id);
-  if (!key) return std::nullopt;
   std::lock_guard lock(mutex_);
-  MoveDue(now);
-  auto it = waiting_.find(*key);
-  if (it == waiting_.end()) return std::nullopt;
-  const Waiter& job = it->second;
-  const size_t before =
-      job.due ? due_.order_of_key({job.rank, *key})
-              : due_.size() + delayed_.order_of_key({job.run_after, *key});
-  const auto position = static_cast<int64_t>(before);
-  return QueuePlace{
-      .position = position,
-      .estimated_start = EstimateStart(position, job.run_after, now)};
+  const auto place = waiting_.PlaceOf(id, now);
+  if (!place) return std::nullopt;
+  return QueuePlace{.position = place->position,
+                    .estimated_start = EstimateStart(place->position,
+                                                     place->run_after, now)};
 }
 
 int64_t JobIndex::MeanLocked() const {
@@ -253,12 +197,7 @@ std::map<JobState, int64_t> JobIndex::Counts() {
 
 std::map<int, QueueStats::Waiting> JobIndex::Waiting() {
   std::lock_guard lock(mutex_);
-  std::map<int, QueueStats::Waiting> waiting;
-  for (const auto& [priority, jobs] : created_) {
-    waiting[priority] = {.jobs = static_cast<int64_t>(jobs.size()),
-                         .oldest_create_time = jobs.begin()->second};
-  }
-  return waiting;
+  return waiting_.ByPriority();
 }
 
 }  // namespace quant

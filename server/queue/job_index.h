@@ -1,13 +1,7 @@
 // What the queue knows in memory about jobs that are not terminal: who waits,
 // in claim order; who runs, under which lease, with which progress; counts by
 // state; how long attempts take; and the queue's mode. Fed by every change, so
-// reading it costs no disk.
-//
-// Claim order: jobs that are due, those first that have waited for longest,
-// where each step of priority counts as so much waiting; then those whose
-// backoff is not over, by the end of it. Once due, always due. All who wait
-// gain alike, so the order of two jobs never changes, and no job waits for
-// those that come (most - least priority) steps after it.
+// reading it costs no disk. Claim order: waiting_jobs.h.
 //
 // Thread-safe.
 #ifndef QUANT_SERVER_QUEUE_JOB_INDEX_H_
@@ -15,45 +9,25 @@
 
 #include <cstdint>
 #include <deque>
-#include <ext/pb_ds/assoc_container.hpp>
-#include <ext/pb_ds/tree_policy.hpp>
 #include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
 #include "server/queue/job.h"
-#include "server/queue/job_id.h"
+#include "server/queue/job_brief.h"
 #include "server/queue/job_store.h"
+#include "server/queue/waiting_jobs.h"
 
 namespace quant {
-
-// The part of a record that the index needs.
-struct JobBrief {
-  std::string id;
-  JobState state = JobState::kQueued;
-  int64_t run_after = 0;
-  int64_t create_time = 0;
-  std::string lease_owner;
-  std::string lease_token;
-  int64_t lease_until = 0;
-  std::string progress;
-  JobOwner owner = {};
-  int priority = kNormalPriority;
-  int64_t requeue_time = 0;
-  int64_t start_time = 0;
-};
-
-JobBrief BriefOf(const JobRecord& record);
 
 class JobIndex {
  public:
   explicit JobIndex(int64_t ageing_micros = kAgeingMicros)
-      : ageing_micros_(ageing_micros) {}
+      : waiting_(ageing_micros) {}
 
   void SetCounts(std::map<JobState, int64_t> counts);  // of terminal jobs
   // `before` is null for a new job, `after` for one that is deleted.
@@ -98,17 +72,6 @@ class JobIndex {
   std::map<int, QueueStats::Waiting> Waiting();  // by priority
 
  private:
-  template <typename Key>
-  using RankTree =
-      __gnu_pbds::tree<Key, __gnu_pbds::null_type, std::less<Key>,
-                       __gnu_pbds::rb_tree_tag,
-                       __gnu_pbds::tree_order_statistics_node_update>;
-  struct Waiter {
-    int64_t run_after = 0;
-    int64_t rank = 0;  // when it began to wait, less what its priority counts
-    int priority = kNormalPriority;
-    bool due = false;
-  };
   struct Lease {
     std::string owner;
     std::string token;
@@ -123,19 +86,13 @@ class JobIndex {
   // With mutex_ held.
   int64_t MeanLocked() const;
   int64_t EstimateStart(int64_t position, int64_t run_after, int64_t now) const;
-  void MoveDue(int64_t now);
   void Add(const JobBrief& job);
   void Remove(const JobBrief& job);
 
-  const int64_t ageing_micros_;
   std::mutex mutex_;
   std::map<JobState, int64_t> counts_;
   std::map<JobOwner, int64_t> open_;  // jobs that have not ended
-  std::map<JobKey, Waiter> waiting_;
-  std::map<int, std::map<JobKey, int64_t>> created_;  // by priority, who waits
-  RankTree<std::pair<int64_t, JobKey>> due_;
-  RankTree<std::pair<int64_t, JobKey>> delayed_;
-  bool became_due_ = false;
+  WaitingJobs waiting_;
   std::unordered_map<std::string, Lease> leases_;
   std::unordered_map<std::string, Lease> ended_;  // since the last Settle
   int64_t unwritten_ = 0;

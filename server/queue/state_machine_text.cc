@@ -112,10 +112,13 @@ Rules that the table does not show:
 * Every change of state, start of an attempt, gate and artifact is an event,
   numbered 1, 2, 3, ... per job in the transaction that made it. An unchanged
   job makes none.
-* First to be claimed, of the jobs that are due, is the one that has waited for
-  longest since its creation, or since it was retried by a caller; each step of
-  priority counts as 30 minutes of waiting. So an urgent job overtakes what came
-  less than 90 minutes before it, and nothing starves.
+* Tenants take turns: the next job is one of the tenant whose last claim is
+  longest ago. So a tenant's first job waits for at most one job of each other
+  tenant, beside those that run.
+* First to be claimed, of a tenant's jobs that are due, is the one that has
+  waited for longest since its creation, or since it was retried by a caller;
+  each step of priority counts as 30 minutes of waiting. So an urgent job
+  overtakes what came less than 90 minutes before it, and nothing starves.
 * An attempt that takes longer than the job's timeout ends as a permanent
   failure, `JOB_TIMEOUT`. Its work stays, and a retry goes on with it.
 * Only terminal jobs can be deleted.

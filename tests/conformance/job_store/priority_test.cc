@@ -10,8 +10,9 @@ constexpr int kSteps = kMostPriority - kLeastPriority;
 
 class Priorities : public JobStoreTest {
  protected:
-  std::string Add(int priority) {
-    auto job = queue_.Enqueue({.spec = "spec", .priority = priority});
+  std::string Add(int priority, const std::string& tenant = "") {
+    auto job = queue_.Enqueue(
+        {.spec = "spec", .priority = priority, .owner = {.tenant = tenant}});
     EXPECT_TRUE(job.ok()) << job.status();
     EXPECT_EQ(job->priority, priority);
     return job->id;
@@ -87,6 +88,39 @@ TEST_P(Priorities, AHandedBackJobKeepsItsPlace) {
   const std::string later = Add(kNormalPriority);
   ASSERT_TRUE(queue_.End(job, Outcome::kDrained).ok());
   EXPECT_EQ(ClaimAll(), (Ids{job.id, later}));
+}
+
+// Whatever one of them has sent, and however urgent it calls that.
+TEST_P(Priorities, TenantsTakeTurns) {
+  Ids many;
+  for (int i = 0; i < 4; ++i) many.push_back(Add(kMostPriority, "many"));
+  clock_.Advance(kSecond);
+  const Ids few = {Add(kLeastPriority, "few"), Add(kNormalPriority, "few")};
+  const std::string one = Add(kNormalPriority, "one");
+  const Ids expected = {many[0], few[1], one, many[1], few[0], many[2],
+                        many[3]};
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(store_->Place(expected[i])->position, static_cast<int64_t>(i));
+  }
+  EXPECT_EQ(ClaimAll(), expected);
+}
+
+// A job whenever the last one has ended is no way to be always first.
+TEST_P(Priorities, ATurnIsKeptWithoutJobs) {
+  Ids patient;
+  for (int i = 0; i < 3; ++i) patient.push_back(Add(kNormalPriority, "patient"));
+  Ids expected, claimed;
+  for (size_t i = 0; i < patient.size(); ++i) {
+    clock_.Advance(kSecond);
+    const std::string hasty = Add(kNormalPriority, "hasty");
+    expected.insert(expected.end(), {patient[i], hasty});
+    for (int turn = 0; turn < 2; ++turn) {
+      const JobRecord job = *queue_.Claim();
+      claimed.push_back(job.id);
+      ASSERT_TRUE(queue_.End(job, Outcome::kPermanentFailure).ok());
+    }
+  }
+  EXPECT_EQ(claimed, expected);
 }
 
 TEST_P(Priorities, UnknownOnesAreRefused) {
