@@ -89,9 +89,9 @@ std::optional<QueuePlace> JobIndex::Place(const std::string& id, int64_t now) {
   std::lock_guard lock(mutex_);
   const auto place = waiting_.PlaceOf(id, now);
   if (!place) return std::nullopt;
-  return QueuePlace{.position = place->position,
-                    .estimated_start = EstimateStart(place->position,
-                                                     place->run_after, now)};
+  return QueuePlace{
+      .position = place->position,
+      .estimated_start = EstimateStart(place->position, place->run_after, now)};
 }
 
 int64_t JobIndex::MeanLocked() const {

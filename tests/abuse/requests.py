@@ -7,7 +7,8 @@ import subprocess
 
 import grpc
 
-from node import Api, answer, all_jobs, end_of, expect, require, rss_bytes, spec
+from node import (Api, answer, all_jobs, end_of, expect, require, rss_bytes,
+                  slow_spec, spec)
 
 INVALID = ("INVALID_ARGUMENT", "INVALID_SPEC")
 MIB = 1 << 20
@@ -200,7 +201,7 @@ def row_60(node):
     target = server.endpoint["grpc"]
     with Api(target, tokens["a"]) as a, Api(target, tokens["b"]) as b:
         def flood(_):
-            return answer(lambda: a.CreateJob(spec=spec("slow")))
+            return answer(lambda: a.CreateJob(spec=slow_spec()))
 
         with concurrent.futures.ThreadPoolExecutor(16) as pool:
             got = list(pool.map(flood, range(1000)))

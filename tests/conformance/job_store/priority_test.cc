@@ -97,8 +97,8 @@ TEST_P(Priorities, TenantsTakeTurns) {
   clock_.Advance(kSecond);
   const Ids few = {Add(kLeastPriority, "few"), Add(kNormalPriority, "few")};
   const std::string one = Add(kNormalPriority, "one");
-  const Ids expected = {many[0], few[1], one, many[1], few[0], many[2],
-                        many[3]};
+  const Ids expected = {many[0], few[1],  one,    many[1],
+                        few[0],  many[2], many[3]};
   for (size_t i = 0; i < expected.size(); ++i) {
     EXPECT_EQ(store_->Place(expected[i])->position, static_cast<int64_t>(i));
   }
@@ -108,7 +108,9 @@ TEST_P(Priorities, TenantsTakeTurns) {
 // A job whenever the last one has ended is no way to be always first.
 TEST_P(Priorities, ATurnIsKeptWithoutJobs) {
   Ids patient;
-  for (int i = 0; i < 3; ++i) patient.push_back(Add(kNormalPriority, "patient"));
+  for (int i = 0; i < 3; ++i) {
+    patient.push_back(Add(kNormalPriority, "patient"));
+  }
   Ids expected, claimed;
   for (size_t i = 0; i < patient.size(); ++i) {
     clock_.Advance(kSecond);
