@@ -14,6 +14,8 @@ using google::bytestream::ReadRequest;
 using google::bytestream::ReadResponse;
 using google::bytestream::WriteRequest;
 using google::bytestream::WriteResponse;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
 
 struct Bytes {
   std::string data;
@@ -306,6 +308,19 @@ TEST_F(ByteStreamTest, OneWriterAtATime) {
   ExpectError(Write(name, {{10, "x"}}), grpc::ABORTED, "BLOB_BUSY");
   holder->WritesDone();
   EXPECT_TRUE(holder->Finish().ok());
+}
+
+TEST_F(ByteStreamTest, BytesServedAndReceivedAreCounted) {
+  const std::string id = Publish(kJob1, {{"a", Pattern((1 << 20) + 17)}});
+  Read("artifacts/" + id + "/files/a");
+  Read("artifacts/" + id + "/files/a", 17, 100);
+  const v1::Upload upload = CreateUpload({"abcdef"});
+  const std::string& name = upload.missing(0).resource_name();
+  ASSERT_TRUE(Write(name, {{0, "abc"}}).ok());
+  ASSERT_TRUE(Write(name, {{3, "def", true}}).ok());
+  EXPECT_THAT(metrics_.Render(),
+              AllOf(HasSubstr("\nquant_storage_read_bytes_total 1048693\n"),
+                    HasSubstr("\nquant_storage_written_bytes_total 6\n")));
 }
 
 TEST_F(ByteStreamTest, UploadDeclarationsAreIdempotent) {
