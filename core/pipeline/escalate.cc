@@ -218,7 +218,8 @@ struct FailedOutput {
 absl::StatusOr<FailedOutput> Look(const ModelReader& model,
                                   const PlanRequest& request, const Plan& plan,
                                   const ExecutedOutput& made, int index) {
-  FailedOutput failed{.index = index};
+  FailedOutput failed;
+  failed.index = index;
   failed.verdicts = Mendable(request, made);
   if (failed.verdicts.empty()) return failed;
   const OutputPlan& output = plan.outputs[index];
