@@ -15,6 +15,7 @@ cmake -S "$root" --preset "$preset" -B "$root/build/$preset"
 cmake --build "$root/build/$preset"
 "$root/tests/interop/venv.sh" "$root/build/venv"
 export ASAN_OPTIONS=strict_string_checks=1:detect_stack_use_after_return=1
+export LSAN_OPTIONS=suppressions=$here/lsan.supp:print_suppressions=0
 export UBSAN_OPTIONS=print_stacktrace=1
 # Libraries that are not instrumented: what they read and write is not looked at.
 export TSAN_OPTIONS=suppressions=$here/tsan.supp:ignore_noninstrumented_modules=1
