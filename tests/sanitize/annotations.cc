@@ -38,7 +38,24 @@ Function* NextOfAbsl(const char* member) {
   return reinterpret_cast<Function*>(Next(AbslSymbol(member)));
 }
 
+// The library's definition of a function of C; the type is that of `ours`.
+template <typename Function>
+Function* NextOfC(Function* /*ours*/, const char* name) {
+  return reinterpret_cast<Function*>(Next(name));
+}
+
 using OnMutex = void(absl::Mutex*);
+
+// Waiting unlocks `mu`, then locks it.
+template <typename Wait>
+auto Unlocked(absl::Mutex* mu, const Wait& wait) {
+  struct Locks {
+    absl::Mutex* mu;
+    ~Locks() { __tsan_acquire(mu); }
+  } locks{mu};
+  __tsan_release(mu);
+  return wait();
+}
 
 }  // namespace
 
@@ -67,27 +84,19 @@ bool Mutex::TryLock() {
 void CondVar::Wait(Mutex* mu) {
   static auto* const next =
       NextOfAbsl<void(CondVar*, Mutex*)>("7CondVar4WaitEPNS0_5MutexE");
-  __tsan_release(mu);
-  next(this, mu);
-  __tsan_acquire(mu);
+  Unlocked(mu, [&] { next(this, mu); });
 }
 
 bool CondVar::WaitWithTimeout(Mutex* mu, Duration timeout) {
   static auto* const next = NextOfAbsl<bool(CondVar*, Mutex*, Duration)>(
       "7CondVar15WaitWithTimeoutEPNS0_5MutexENS0_8DurationE");
-  __tsan_release(mu);
-  const bool expired = next(this, mu, timeout);
-  __tsan_acquire(mu);
-  return expired;
+  return Unlocked(mu, [&] { return next(this, mu, timeout); });
 }
 
 bool CondVar::WaitWithDeadline(Mutex* mu, Time deadline) {
   static auto* const next = NextOfAbsl<bool(CondVar*, Mutex*, Time)>(
       "7CondVar16WaitWithDeadlineEPNS0_5MutexENS0_4TimeE");
-  __tsan_release(mu);
-  const bool expired = next(this, mu, deadline);
-  __tsan_acquire(mu);
-  return expired;
+  return Unlocked(mu, [&] { return next(this, mu, deadline); });
 }
 
 ABSL_NAMESPACE_END
@@ -97,8 +106,8 @@ extern "C" {
 
 grpc_call_error grpc_call_start_batch(grpc_call* call, const grpc_op* ops,
                                       size_t nops, void* tag, void* reserved) {
-  static auto* const next = reinterpret_cast<decltype(grpc_call_start_batch)*>(
-      Next("grpc_call_start_batch"));
+  static auto* const next =
+      NextOfC(&grpc_call_start_batch, "grpc_call_start_batch");
   __tsan_release(tag);
   return next(call, ops, nops, tag, reserved);
 }
@@ -106,8 +115,7 @@ grpc_call_error grpc_call_start_batch(grpc_call* call, const grpc_op* ops,
 grpc_event grpc_completion_queue_next(grpc_completion_queue* queue,
                                       gpr_timespec deadline, void* reserved) {
   static auto* const next =
-      reinterpret_cast<decltype(grpc_completion_queue_next)*>(
-          Next("grpc_completion_queue_next"));
+      NextOfC(&grpc_completion_queue_next, "grpc_completion_queue_next");
   const grpc_event event = next(queue, deadline, reserved);
   if (event.type == GRPC_OP_COMPLETE) __tsan_acquire(event.tag);
   return event;
@@ -116,8 +124,7 @@ grpc_event grpc_completion_queue_next(grpc_completion_queue* queue,
 grpc_event grpc_completion_queue_pluck(grpc_completion_queue* queue, void* tag,
                                        gpr_timespec deadline, void* reserved) {
   static auto* const next =
-      reinterpret_cast<decltype(grpc_completion_queue_pluck)*>(
-          Next("grpc_completion_queue_pluck"));
+      NextOfC(&grpc_completion_queue_pluck, "grpc_completion_queue_pluck");
   const grpc_event event = next(queue, tag, deadline, reserved);
   if (event.type == GRPC_OP_COMPLETE) __tsan_acquire(tag);
   return event;
