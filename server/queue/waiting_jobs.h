@@ -52,17 +52,16 @@ class WaitingJobs {
   std::map<int, QueueStats::Waiting> ByPriority() const;
 
  private:
-  template <typename Key>
-  using RankTree =
-      __gnu_pbds::tree<Key, __gnu_pbds::null_type, std::less<Key>,
-                       __gnu_pbds::rb_tree_tag,
-                       __gnu_pbds::tree_order_statistics_node_update>;
   // By rank (when it began to wait, less what its priority counts), or by the
   // end of its backoff.
   using Ranked = std::pair<int64_t, JobKey>;
+  using RankTree =
+      __gnu_pbds::tree<Ranked, __gnu_pbds::null_type, std::less<Ranked>,
+                       __gnu_pbds::rb_tree_tag,
+                       __gnu_pbds::tree_order_statistics_node_update>;
   // What a tenant has due. Kept without jobs too, for its turn.
   struct Line {
-    RankTree<Ranked> due;
+    RankTree due;
     uint64_t turn = 0;  // of its latest claim; 0: there was none
   };
   struct Waiter {
@@ -84,7 +83,7 @@ class WaitingJobs {
   std::map<std::string, Line> lines_;                 // by tenant
   int64_t due_ = 0;                                   // of all lines
   uint64_t turns_ = 0;                                // taken so far
-  RankTree<Ranked> delayed_;
+  RankTree delayed_;
   bool became_due_ = false;
 };
 
