@@ -55,11 +55,10 @@ HWY_INLINE void LoadPairs(const Tile& tile, int r, VF unit, PairTile& out) {
   }
 }
 
-// Codes kLo..kHi for the factor -f.
-template <int kLo, int kHi>
+// Codes kLo..kHi for the factor -f, with a clamp at kLo where the peak needs it.
+template <int kLo, int kHi, bool kClipsPeak>
 HWY_INLINE PairFit FitPairs(const PairTile& tile, int r, int f) {
   const DI di;
-  PairFit fit{hn::Zero(di), hn::Zero(di)};
 #if HWY_TARGET == HWY_SCALAR
   int32_t uv = 0, vv = 0;
   for (int p = 0; p < kPairs; ++p) {
@@ -70,24 +69,32 @@ HWY_INLINE PairFit FitPairs(const PairTile& tile, int r, int f) {
       vv += v * v;
     }
   }
-  fit = {hn::Set(di, uv), hn::Set(di, vv)};
+  return {hn::Set(di, uv), hn::Set(di, vv)};
 #else
   const hn::RepartitionToNarrow<DI> d16;
   const auto factor = hn::Set(d16, static_cast<int16_t>(-f));
+  PairFit fit{hn::Zero(di), hn::Zero(di)};
   VI odd_uv = hn::Zero(di), odd_vv = odd_uv;  // where the target needs them
   HWY_UNROLL(4)
   for (int p = 0; p < kPairs; ++p) {
     const int32_t* at = tile.pairs + p * kTileBlocks + r * kFloatLanes;
     const auto u = hn::BitCast(d16, hn::Load(di, at));
-    auto v = hn::MulFixedPoint15(u, factor);
-    v = hn::Max(hn::Min(v, hn::Set(d16, kHi)), hn::Set(d16, kLo));
+    auto v = hn::Min(hn::MulFixedPoint15(u, factor), hn::Set(d16, kHi));
+    if (kClipsPeak) v = hn::Max(v, hn::Set(d16, kLo));
     fit.uv = hn::ReorderWidenMulAccumulate(di, u, v, fit.uv, odd_uv);
     fit.vv = hn::ReorderWidenMulAccumulate(di, v, v, fit.vv, odd_vv);
   }
   fit.uv = hn::RearrangeToOddPlusEven(fit.uv, odd_uv);
   fit.vv = hn::RearrangeToOddPlusEven(fit.vv, odd_vv);
-#endif
   return fit;
+#endif
+}
+
+template <int kHalf>
+HWY_INLINE PairFit FitFactor(const PairTile& tile, int r, int f) {
+  return f > kHalf * kPairSteps
+             ? FitPairs<-kHalf, kHalf - 1, true>(tile, r, f)
+             : FitPairs<-kHalf, kHalf - 1, false>(tile, r, f);
 }
 
 // The best scale for the blocks of register r, whose codes are
@@ -107,7 +114,7 @@ HWY_INLINE VF FindPairScale(const Tile& tile, int r,
   LoadPairs(tile, r, unit, pairs);
   VF uv = hn::Zero(df), vv = one;
   for (int i = 0; i < count; ++i) {
-    const PairFit fit = FitPairs<-kHalf, kHalf - 1>(pairs, r, factors[i]);
+    const PairFit fit = FitFactor<kHalf>(pairs, r, factors[i]);
     const VF new_uv = hn::ConvertTo(df, fit.uv);
     const VF new_vv = hn::ConvertTo(df, fit.vv);
     const VF gain = hn::Mul(hn::Mul(new_uv, new_uv), vv);
