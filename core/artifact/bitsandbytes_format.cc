@@ -31,6 +31,7 @@
 #include "core/codec/nested_scales.h"
 #include "core/kernels/nibbles.h"
 #include "core/kernels/table_codes.h"
+#include "core/tensor/float_formats.h"
 
 namespace quant {
 namespace {
@@ -213,15 +214,15 @@ class BitsAndBytes final : public ArtifactFormat {
     PackPairs(tile.codes.data(), tile.rows * tile.cols, NibbleOrder::kHighFirst,
               pieces.Buffer(kWeight));
     if (!IsNested(scheme)) {
-      StoreFloats(tile.scales, DType::kF32, pieces.Buffer(kAbsmax));
+      StoreFloats(DType::kF32, tile.scales, pieces.Buffer(kAbsmax));
     } else {
       std::memcpy(pieces.Buffer(kAbsmax), tile.scale_codes.data(),
                   tile.scale_codes.size());
-      StoreFloats(tile.nested_scales, DType::kF32,
+      StoreFloats(DType::kF32, tile.nested_scales,
                   pieces.Buffer(kNestedAbsmax));
     }
     if (pieces.Has(kMap)) {
-      StoreFloats(Table(scheme).values, DType::kF32, pieces.Buffer(kMap));
+      StoreFloats(DType::kF32, Table(scheme).values, pieces.Buffer(kMap));
     }
     if (pieces.Has(kState)) {
       std::string json = StateJson(scheme, source, tile.tensor_scale);
@@ -229,7 +230,7 @@ class BitsAndBytes final : public ArtifactFormat {
       std::memcpy(pieces.Buffer(kState), json.data(), json.size());
     }
     if (pieces.Has(kNestedMap)) {
-      StoreFloats(NestedMap(), DType::kF32, pieces.Buffer(kNestedMap));
+      StoreFloats(DType::kF32, NestedMap(), pieces.Buffer(kNestedMap));
     }
     pieces.Finish();
   }
@@ -313,7 +314,7 @@ class BitsAndBytes final : public ArtifactFormat {
     std::memcpy(pieces.Buffer(kWeight), tile.codes.data(), tile.codes.size());
     std::vector<float> rows = tile.scales;
     for (float& value : rows) value = RowMaxOf(value);
-    StoreFloats(rows, DType::kF32, pieces.Buffer(kScb));
+    StoreFloats(DType::kF32, rows, pieces.Buffer(kScb));
     if (pieces.Has(kWeightFormat)) *pieces.Buffer(kWeightFormat) = 0;
     pieces.Finish();
   }

@@ -415,7 +415,7 @@ class CompressedTensors final : public ArtifactFormat {
         for (float scale : tile.scales) *bytes++ = F32ToE8m0(scale);
         return;
       default:
-        StoreFloats(tile.scales, ScaleType(source.dtype), bytes);
+        StoreFloats(ScaleType(source.dtype), tile.scales, bytes);
     }
   }
 

@@ -19,6 +19,7 @@
 #include "core/artifact/output_bytes.h"
 #include "core/base/error.h"
 #include "core/base/status_macros.h"
+#include "core/tensor/float_formats.h"
 
 namespace quant {
 namespace {
@@ -118,7 +119,7 @@ class Fp8 final : public ArtifactFormat {
             PackedTile& out) const override {
     out.scratch.resize(2);
     out.scratch[0].resize(4 * tile.scales.size());
-    StoreFloats(tile.scales, DType::kF32, out.scratch[0].data());
+    StoreFloats(DType::kF32, tile.scales, out.scratch[0].data());
     out.scratch[1].resize(4);
     StoreFloat(tile.input_scale, DType::kF32, out.scratch[1].data());
     out.data = {absl::MakeConstSpan(tile.codes),

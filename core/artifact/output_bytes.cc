@@ -42,13 +42,6 @@ float LoadFloat(const uint8_t* bytes, DType type) {
   return type == DType::kF16 ? F16ToF32(bits) : Bf16ToF32(bits);
 }
 
-void StoreFloats(absl::Span<const float> values, DType type, uint8_t* out) {
-  for (float value : values) {
-    StoreFloat(value, type, out);
-    out += ElementBytes(type);
-  }
-}
-
 std::vector<float> LoadFloats(absl::Span<const uint8_t> bytes, DType type) {
   const size_t size = ElementBytes(type);
   std::vector<float> values(bytes.size() / size);

@@ -24,7 +24,6 @@ int64_t ElementBytes(DType dtype);
 // F32, F16 and BF16; the value is one of the type.
 void StoreFloat(float value, DType type, uint8_t* out);
 float LoadFloat(const uint8_t* bytes, DType type);
-void StoreFloats(absl::Span<const float> values, DType type, uint8_t* out);
 std::vector<float> LoadFloats(absl::Span<const uint8_t> bytes, DType type);
 
 // A tile's part of an output whose rows lie across the weight's rows: `lines`

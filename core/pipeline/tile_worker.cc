@@ -16,7 +16,8 @@ namespace quant {
 namespace {
 
 constexpr size_t kHashBufferBytes = 1 << 18;
-// Ranges from here on wait in memory to be written together and hashed.
+// Ranges from here on wait in memory until they are hashed. Smaller ones, most
+// of them scales, come where the hash arrives much later.
 constexpr size_t kLargeRangeBytes = 1 << 14;
 
 float InputScaleOf(const TensorJob& job, const TensorTask& task) {
@@ -58,7 +59,7 @@ absl::StatusOr<std::vector<TileResult>> TileWorker::Run(
     QUANT_RETURN_IF_ERROR(ReadAhead(job, tile, count));
   for (int64_t i = 0; i < count; ++i) {
     QUANT_ASSIGN_OR_RETURN(results.emplace_back(),
-                           RunOne(job, tile + i, pass, stats, files));
+                           RunOne(job, tile + i, pass, stats));
   }
   QUANT_RETURN_IF_ERROR(WriteAll(results, files));
   return results;
@@ -66,8 +67,7 @@ absl::StatusOr<std::vector<TileResult>> TileWorker::Run(
 
 absl::StatusOr<TileResult> TileWorker::RunOne(
     const TensorJob& job, int64_t tile, int pass,
-    const std::vector<TensorStats>& stats,
-    const std::vector<OutputFiles>& files) {
+    const std::vector<TensorStats>& stats) {
   TileResult result;
   if (pass < job.passes - 1) {
     QUANT_RETURN_IF_ERROR(ReduceOne(job, tile, pass, stats, result));
@@ -81,7 +81,7 @@ absl::StatusOr<TileResult> TileWorker::RunOne(
   } else {
     QUANT_RETURN_IF_ERROR(ReadRows({job.source, job.tiling}, row, rows));
   }
-  QUANT_RETURN_IF_ERROR(Encode(job, row, rows, stats, files, result));
+  QUANT_RETURN_IF_ERROR(Encode(job, row, rows, stats, result));
   return result;
 }
 
@@ -162,7 +162,6 @@ absl::Status TileWorker::Load(const TensorJob& job, const ReducedPart& part,
 
 absl::Status TileWorker::Encode(const TensorJob& job, int64_t row, int64_t rows,
                                 const std::vector<TensorStats>& stats,
-                                const std::vector<OutputFiles>& files,
                                 TileResult& result) {
   std::vector<uint64_t> digests;
   result.sums.resize(job.tasks.size());
@@ -187,8 +186,7 @@ absl::Status TileWorker::Encode(const TensorJob& job, int64_t row, int64_t rows,
         QUANT_RETURN_IF_ERROR(TakeDivided(job, static_cast<int>(i), row));
       }
     }
-    QUANT_RETURN_IF_ERROR(
-        TakeRanges(job, static_cast<int>(i), files[i], result, digests));
+    TakeRanges(job, static_cast<int>(i), result, digests);
     result.ranges[i] = packed_.ranges;
   }
   result.digest = CombineDigests(digests);
@@ -256,27 +254,26 @@ absl::Status TileWorker::TakeDivided(const TensorJob& job, int index,
       packed_.scratch[0].data());
 }
 
-absl::Status TileWorker::TakeRanges(const TensorJob& job, int task,
-                                    const OutputFiles& files,
-                                    TileResult& result,
-                                    std::vector<uint64_t>& digests) {
+void TileWorker::TakeRanges(const TensorJob& job, int task, TileResult& result,
+                            std::vector<uint64_t>& digests) {
   // Later tasks may need the source's bytes again.
   const bool last = task + 1 == static_cast<int>(job.tasks.size());
   for (size_t i = 0; i < packed_.ranges.size(); ++i) {
     const ByteRange& range = packed_.ranges[i];
     const OutputTensor& output = job.tasks[task].plan->outputs[range.output];
-    const int64_t offset = output.offset + range.offset;
-    digests.push_back(Xxh3(packed_.data[i]));
-    if (packed_.data[i].size() < kLargeRangeBytes) {
-      QUANT_RETURN_IF_ERROR(files[output.file].Write(offset, packed_.data[i]));
-      continue;
+    const absl::Span<const uint8_t> bytes = packed_.data[i];
+    digests.push_back(Xxh3(bytes));
+    WrittenBytes& written = result.written.emplace_back();
+    written.task = task;
+    written.file = output.file;
+    written.offset = output.offset + range.offset;
+    written.kept = bytes.size() >= kLargeRangeBytes;
+    if (written.kept) {
+      written.bytes = TakeBytes(bytes, last);
+    } else {
+      written.bytes.assign(bytes.begin(), bytes.end());
     }
-    result.written.push_back({.task = task,
-                              .file = output.file,
-                              .offset = offset,
-                              .bytes = TakeBytes(packed_.data[i], last)});
   }
-  return absl::OkStatus();
 }
 
 std::vector<uint8_t> TileWorker::TakeBytes(absl::Span<const uint8_t> bytes,
@@ -298,7 +295,7 @@ std::vector<uint8_t> TileWorker::TakeBytes(absl::Span<const uint8_t> bytes,
   return taken;
 }
 
-absl::Status TileWorker::WriteAll(const std::vector<TileResult>& tiles,
+absl::Status TileWorker::WriteAll(std::vector<TileResult>& tiles,
                                   const std::vector<OutputFiles>& files) {
   std::vector<const WrittenBytes*> all;
   for (const TileResult& tile : tiles) {
@@ -320,6 +317,9 @@ absl::Status TileWorker::WriteAll(const std::vector<TileResult>& tiles,
     }
     QUANT_RETURN_IF_ERROR(
         files[first.task][first.file].WriteParts(first.offset, parts));
+  }
+  for (TileResult& tile : tiles) {
+    std::erase_if(tile.written, [](const auto& w) { return !w.kept; });
   }
   return absl::OkStatus();
 }

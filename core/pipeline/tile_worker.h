@@ -14,11 +14,13 @@
 
 namespace quant {
 
-// Bytes that were written at `offset` of a file, for its hash.
+// Bytes at `offset` of a file: written when their tiles are, then kept for the
+// file's hash where there are many of them.
 struct WrittenBytes {
   int task = 0;
   int file = 0;
   int64_t offset = 0;
+  bool kept = false;
   std::vector<uint8_t> bytes;
 };
 
@@ -27,9 +29,9 @@ struct TileResult {
   std::vector<TensorStats> stats;  // of a reducing pass
   std::vector<ErrorSums> sums;     // of the encoding pass
   std::vector<std::vector<ByteRange>> ranges;
-  std::vector<WrittenBytes> written;  // of the large ranges
-  int64_t zeroed = 0;                 // values that were not finite
-  uint64_t digest = 0;                // over all bytes written
+  std::vector<WrittenBytes> written;
+  int64_t zeroed = 0;   // values that were not finite
+  uint64_t digest = 0;  // over all bytes written
 };
 
 // The files of one output.
@@ -62,8 +64,7 @@ class TileWorker {
  private:
   absl::StatusOr<TileResult> RunOne(const TensorJob& job, int64_t tile,
                                     int pass,
-                                    const std::vector<TensorStats>& stats,
-                                    const std::vector<OutputFiles>& files);
+                                    const std::vector<TensorStats>& stats);
   absl::Status ReduceOne(const TensorJob& job, int64_t tile, int pass,
                          const std::vector<TensorStats>& stats,
                          TileResult& result);
@@ -86,16 +87,15 @@ class TileWorker {
   absl::Status TakeDivided(const TensorJob& job, int task, int64_t row);
   absl::Status Encode(const TensorJob& job, int64_t row, int64_t rows,
                       const std::vector<TensorStats>& stats,
-                      const std::vector<OutputFiles>& files,
                       TileResult& result);
-  // Writes packed_'s small ranges; the bytes of large ones go to `result`.
-  absl::Status TakeRanges(const TensorJob& job, int task,
-                          const OutputFiles& files, TileResult& result,
-                          std::vector<uint64_t>& digests);
+  // The bytes of packed_'s ranges to `result`.
+  void TakeRanges(const TensorJob& job, int task, TileResult& result,
+                  std::vector<uint64_t>& digests);
   // A buffer with these bytes: the one in which they lie, where it may go.
   std::vector<uint8_t> TakeBytes(absl::Span<const uint8_t> bytes, bool raw_too);
-  // Writes what tiles hold, adjoining bytes together.
-  absl::Status WriteAll(const std::vector<TileResult>& tiles,
+  // Writes what tiles hold, adjoining bytes together, and leaves them what is
+  // kept.
+  absl::Status WriteAll(std::vector<TileResult>& tiles,
                         const std::vector<OutputFiles>& files);
 
   const ModelReader& model_;

@@ -58,6 +58,16 @@ uint32_t EncodeMagnitude(uint32_t a, Format format) {
   return (field << format.mantissa_bits) + code;
 }
 
+// One loop per type: compilers make vectors of it.
+template <class Convert>
+void StoreAs(absl::Span<const float> values, uint8_t* out, Convert convert) {
+  for (float value : values) {
+    const auto element = convert(value);
+    std::memcpy(out, &element, sizeof(element));
+    out += sizeof(element);
+  }
+}
+
 }  // namespace
 
 float Bf16ToF32(uint16_t bits) {
@@ -155,20 +165,15 @@ float RoundToType(DType dtype, float value) {
 }
 
 void StoreFloats(DType dtype, absl::Span<const float> values, uint8_t* out) {
-  const auto put = [&](auto element) {
-    std::memcpy(out, &element, sizeof(element));
-    out += sizeof(element);
-  };
-  for (float value : values) {
-    if (dtype == DType::kBF16) {
-      put(F32ToBf16(value));
-    } else if (dtype == DType::kF16) {
-      put(F32ToF16(value));
-    } else if (dtype == DType::kF64) {
-      put(static_cast<double>(value));
-    } else {
-      put(value);
-    }
+  switch (dtype) {
+    case DType::kBF16:
+      return StoreAs(values, out, [](float v) { return F32ToBf16(v); });
+    case DType::kF16:
+      return StoreAs(values, out, [](float v) { return F32ToF16(v); });
+    case DType::kF64:
+      return StoreAs(values, out, [](float v) { return double{v}; });
+    default:
+      return StoreAs(values, out, [](float v) { return v; });
   }
 }
 
