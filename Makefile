@@ -48,6 +48,8 @@ sanitize: ## Run every test under ASan and UBSan
 
 bench: build ## Measure, as ratios to this machine's own limits
 	@tests/bench/run.py $(BUILD)
+	@tests/interop/llama_cpp/venv.sh build/venv-llama
+	@tests/bench/gguf.py $(BUILD) build/venv-llama/bin/python
 	@scripts/deps.sh python3-torch libopenblas0-pthread
 	@tests/bench/gptq.py $(BUILD)
 	@tests/bench/calibrated.py $(BUILD)
