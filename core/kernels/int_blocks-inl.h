@@ -29,7 +29,6 @@ inline constexpr float kSnap = 768.0f;
 // Adding 1.5 * 2^23 then rounds to an integer, ties to even (both constants are
 // even), and leaves the integer's two's complement in the low bits.
 inline constexpr float kInteger = 12582912.0f;
-inline constexpr uint32_t kIntegerBits = 0x4B400000;
 // Below this a reciprocal may be subnormal's inverse and overflow, above this a
 // code's value may; in between both are exact.
 inline constexpr float kSmallestInvertible = 1e-30f;
@@ -92,7 +91,7 @@ HWY_INLINE GroupParams ParamsOf(const IntRow& row, int64_t group) {
       .q_max = hn::Set(di, row.q_max)};
 }
 
-// Codes of one register and the errors of their values.
+// Codes of one register, in the low bytes, and the errors of their values.
 template <bool kNarrow>
 HWY_INLINE hn::Vec<DI> EncodeRegister(const GroupParams& p, VF w, VF* error) {
   const DF df;
@@ -105,9 +104,7 @@ HWY_INLINE hn::Vec<DI> EncodeRegister(const GroupParams& p, VF w, VF* error) {
     const VF steps = hn::Sub(sum, hn::Set(df, kInteger));
     // The product has at most 8 + 11 bits: exact, fused or not.
     *error = hn::MulSub(steps, p.scale, w);
-    const auto bits = hn::BitCast(di, sum);
-    return hn::Add(
-        hn::Sub(bits, hn::Set(di, static_cast<int32_t>(kIntegerBits))), p.zero);
+    return hn::Add(hn::BitCast(di, sum), p.zero);
   } else {
     // Clamped so that the conversion to int can't overflow.
     const VF t = hn::Min(hn::Max(hn::Div(w, p.scale), hn::Set(df, -1024.0f)),
@@ -126,7 +123,7 @@ HWY_INLINE void EncodeChunk(const GroupParams& p,
                             const typename Source::Element* x, int64_t n,
                             int8_t* codes, Accumulators& acc) {
   const DF df;
-  const hn::Rebind<int8_t, DI> di8;
+  const hn::Rebind<uint8_t, DI> du8;
   constexpr bool kInMemory = std::is_same_v<Source, FloatSource>;
   HWY_ALIGN float values[kInMemory ? 1 : kChunk];
   HWY_ALIGN float errors[kChunk];
@@ -134,7 +131,8 @@ HWY_INLINE void EncodeChunk(const GroupParams& p,
     const VF w = Source::At(x + i);
     VF error;
     const auto q = EncodeRegister<kNarrow>(p, w, &error);
-    hn::StoreU(hn::DemoteTo(di8, q), di8, codes + i);
+    hn::StoreU(hn::TruncateTo(du8, hn::BitCast(DU(), q)), du8,
+               reinterpret_cast<uint8_t*>(codes) + i);
     if constexpr (!kInMemory) hn::Store(w, df, values + i);
     hn::Store(error, df, errors + i);
   }

@@ -88,21 +88,28 @@ HWY_INLINE void ScalesOf(const IntScaleRule& rule,
 void IntScalesImpl(const IntScaleRule& rule, const float* lo, const float* hi,
                    int64_t n, float* scales, int8_t* zeros) {
   const ScaleRounding rounding = RoundingOf(rule.scale_type);
-  for (int64_t i = 0; i < n; i += kLanes) {
-    const int64_t count = std::min(kLanes, n - i);
-    float padded_lo[kMaxLanes] = {};
-    float padded_hi[kMaxLanes] = {};
-    float found[kMaxLanes];
-    int32_t zero[kMaxLanes] = {};
-    std::copy_n(lo + i, count, padded_lo);
-    std::copy_n(hi + i, count, padded_hi);
-    ScalesOf(rule, rounding, padded_lo, padded_hi, found, zero);
-    std::copy_n(found, count, scales + i);
-    if (rule.symmetric) continue;
+  int32_t zero[kMaxLanes] = {};
+  const auto store_zeros = [&](int64_t i, int64_t count) {
+    if (rule.symmetric) return;
     for (int64_t k = 0; k < count; ++k) {
       zeros[i + k] = static_cast<int8_t>(zero[k]);
     }
+  };
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    ScalesOf(rule, rounding, lo + i, hi + i, scales + i, zero);
+    store_zeros(i, kLanes);
   }
+  if (i == n) return;
+  const int64_t count = n - i;
+  float padded_lo[kMaxLanes] = {};
+  float padded_hi[kMaxLanes] = {};
+  float found[kMaxLanes];
+  std::copy_n(lo + i, count, padded_lo);
+  std::copy_n(hi + i, count, padded_hi);
+  ScalesOf(rule, rounding, padded_lo, padded_hi, found, zero);
+  std::copy_n(found, count, scales + i);
+  store_zeros(i, count);
 }
 
 }  // namespace HWY_NAMESPACE
