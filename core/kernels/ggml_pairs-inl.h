@@ -55,7 +55,7 @@ HWY_INLINE void LoadPairs(const Tile& tile, int r, VF unit, PairTile& out) {
   }
 }
 
-// Codes kLo..kHi for the factor -f, with a clamp at kLo where the peak needs it.
+// Codes kLo..kHi for the factor -f, which reaches below kLo if kClipsPeak.
 template <int kLo, int kHi, bool kClipsPeak>
 HWY_INLINE PairFit FitPairs(const PairTile& tile, int r, int f) {
   const DI di;
