@@ -46,7 +46,7 @@ soak: build ## Kill loops, full disks, big models, fuzzers: three hours
 sanitize: ## Run every test under ASan and UBSan
 	@tests/sanitize/run.sh asan-ubsan
 
-bench: build ## Measure, as ratios to this machine's own limits
+bench: build ## Measure, as ratios to this machine's own limits (builds llama.cpp)
 	@tests/bench/run.py $(BUILD)
 	@tests/interop/llama_cpp/venv.sh build/venv-llama
 	@tests/bench/gguf.py $(BUILD) build/venv-llama/bin/python

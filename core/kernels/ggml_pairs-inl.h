@@ -80,7 +80,7 @@ HWY_INLINE PairFit FitPairs(const PairTile& tile, int r, int f) {
     const int32_t* at = tile.pairs + p * kTileBlocks + r * kFloatLanes;
     const auto u = hn::BitCast(d16, hn::Load(di, at));
     auto v = hn::Min(hn::MulFixedPoint15(u, factor), hn::Set(d16, kHi));
-    if (kClipsPeak) v = hn::Max(v, hn::Set(d16, kLo));
+    if constexpr (kClipsPeak) v = hn::Max(v, hn::Set(d16, kLo));
     fit.uv = hn::ReorderWidenMulAccumulate(di, u, v, fit.uv, odd_uv);
     fit.vv = hn::ReorderWidenMulAccumulate(di, v, v, fit.vv, odd_vv);
   }
@@ -90,6 +90,7 @@ HWY_INLINE PairFit FitPairs(const PairTile& tile, int r, int f) {
 #endif
 }
 
+// The peak goes to -f / 16: it alone can lie below -kHalf.
 template <int kHalf>
 HWY_INLINE PairFit FitFactor(const PairTile& tile, int r, int f) {
   return f > kHalf * kPairSteps

@@ -58,7 +58,7 @@ uint32_t EncodeMagnitude(uint32_t a, Format format) {
   return (field << format.mantissa_bits) + code;
 }
 
-// One loop per type: compilers make vectors of it.
+// One loop per type.
 template <class Convert>
 void StoreAs(absl::Span<const float> values, uint8_t* out, Convert convert) {
   for (float value : values) {

@@ -151,7 +151,7 @@ TEST_P(ArtifactCrashTest, SweepKeepsWhatIsWanted) {
   const auto freed = store_->Sweep({kJob});
   ASSERT_TRUE(freed.ok());
   EXPECT_EQ(*freed, 1000);
-  EXPECT_FALSE(fs::exists(root_ + "/work/" + kOtherJob));
+  EXPECT_FALSE(fs::exists(fs::path(root_) / "work" / kOtherJob));
   EXPECT_TRUE(fs::exists(request_.directory));
   EXPECT_THAT(ListIds(), ElementsAre(made.id));
   EXPECT_EQ(*store_->Sweep({kJob}), 0);

@@ -292,7 +292,7 @@ std::map<std::string, Tree> WorkerTest::Published(const std::string& id) {
 }
 
 bool WorkerTest::HasWork(const std::string& id) {
-  return fs::exists(root_ + "/data/work/" + id);
+  return fs::exists(fs::path(root_) / "data" / "work" / id);
 }
 
 worker::v1::AttemptResult WorkerTest::ResultOf(const JobRecord& job) {
