@@ -7,6 +7,9 @@
 #define QUANT_CORE_KERNELS_ACCUMULATE_INL_H_
 #endif
 
+#include <algorithm>
+#include <cstdint>
+
 #include "core/kernels/lane_sums.h"
 #include "hwy/highway.h"
 
@@ -28,6 +31,38 @@ constexpr int kRegisters = kVirtualLanes / kFloatLanes;
 // A vector of floats becomes two of doubles, or one where it has one lane.
 constexpr int kParts = kFloatLanes > 1 ? 2 : 1;
 constexpr int kDoubleLanes = kFloatLanes / kParts;
+
+// The sums of one run (lane_sums.h) in float. Products are rounded before they
+// are added: on targets that could fuse both as on those that can't.
+struct RunSums {
+  VF noise[kRegisters];
+  VF signal[kRegisters];
+  VF max_error = hn::Zero(DF());
+
+  HWY_INLINE RunSums() {
+    for (int r = 0; r < kRegisters; ++r) noise[r] = signal[r] = max_error;
+  }
+
+  // Adds register r of 16 elements: their values and the errors of their codes.
+  HWY_INLINE void Add(int r, VF value, VF error) {
+    noise[r] = hn::Add(noise[r], hn::Mul(error, error));
+    signal[r] = hn::Add(signal[r], hn::Mul(value, value));
+    max_error = hn::Max(max_error, hn::Abs(error));
+  }
+
+  // Whether no square can have left the range of float, nor lost digits that
+  // count at the bottom of it.
+  HWY_INLINE bool Hold() const {
+    VF least = hn::Min(noise[0], signal[0]),
+       most = hn::Max(noise[0], signal[0]);
+    for (int r = 1; r < kRegisters; ++r) {
+      least = hn::Min(least, hn::Min(noise[r], signal[r]));
+      most = hn::Max(most, hn::Max(noise[r], signal[r]));
+    }
+    return hn::AllTrue(DF(), hn::And(hn::Ge(least, hn::Set(DF(), kLeastRunSum)),
+                                     hn::Le(most, hn::Set(DF(), kMostRunSum))));
+  }
+};
 
 // The sums of one row. Register r holds virtual lanes r * kFloatLanes and on.
 struct Accumulators {
@@ -51,43 +86,60 @@ struct Accumulators {
     sums.max_abs_error = hn::GetLane(hn::MaxOfLanes(DF(), max_error));
   }
 
-  // Adds register r of a block: the value and the error of its code.
+  // As RunSums::Add, in double. The square of a promoted float is exact: it
+  // does not matter whether the CPU fuses it with the addition.
   HWY_INLINE void Add(int r, VF value, VF error) {
-    AddSquares(error, noise + kParts * r);
-    AddSquares(value, signal + kParts * r);
+    ForParts(error, noise + kParts * r, [](VD e, VD& sum) QUANT_INLINE_LAMBDA {
+      sum = hn::MulAdd(e, e, sum);
+    });
+    ForParts(value, signal + kParts * r, [](VD v, VD& sum) QUANT_INLINE_LAMBDA {
+      sum = hn::MulAdd(v, v, sum);
+    });
     max_error = hn::Max(max_error, hn::Abs(error));
   }
 
-  // The same for n elements in memory, a multiple of 16. x86 promotes half a
-  // register in one operation when it loads it, in three when it is there.
-  HWY_INLINE void AddAll(const float* values, const float* errors, int64_t n) {
-    for (int64_t i = 0; i < n; i += kVirtualLanes) {
-      for (int p = 0; p < kParts * kRegisters; ++p) {
-        const int64_t at = i + p * kDoubleLanes;
-        AddSquare(hn::PromoteTo(DD(), hn::LoadU(DH(), errors + at)), noise[p]);
-        AddSquare(hn::PromoteTo(DD(), hn::LoadU(DH(), values + at)), signal[p]);
-      }
-      for (int r = 0; r < kRegisters; ++r) {
-        const VF error = hn::LoadU(DF(), errors + i + r * kFloatLanes);
-        max_error = hn::Max(max_error, hn::Abs(error));
-      }
+  HWY_INLINE void Add(const RunSums& run) {
+    const auto add = [](VD v, VD& sum)
+                         QUANT_INLINE_LAMBDA { sum = hn::Add(sum, v); };
+    for (int r = 0; r < kRegisters; ++r) {
+      ForParts(run.noise[r], noise + kParts * r, add);
+      ForParts(run.signal[r], signal + kParts * r, add);
     }
+    max_error = hn::Max(max_error, run.max_error);
   }
 
  private:
-  static HWY_INLINE void AddSquares(VF v, VD* sums) {
-    AddSquare(hn::PromoteTo(DD(), hn::LowerHalf(DH(), v)), sums[0]);
+  template <class Function>
+  static HWY_INLINE void ForParts(VF v, VD* sums, const Function& function) {
+    function(hn::PromoteTo(DD(), hn::LowerHalf(DH(), v)), sums[0]);
 #if HWY_TARGET != HWY_SCALAR
-    AddSquare(hn::PromoteTo(DD(), hn::UpperHalf(DH(), v)), sums[1]);
+    function(hn::PromoteTo(DD(), hn::UpperHalf(DH(), v)), sums[1]);
 #endif
   }
-
-  // The square of a promoted float is exact: it does not matter whether the CPU
-  // fuses the multiplication with the addition.
-  static HWY_INLINE void AddSquare(VD v, VD& sum) {
-    sum = hn::MulAdd(v, v, sum);
-  }
 };
+
+template <class Encode>
+HWY_NOINLINE void AddInDouble(int64_t i, int64_t count, Accumulators& acc,
+                              const Encode& encode) {
+  encode(i, count, acc);
+}
+
+// encode(i, count, sums) for every run of n elements: elements i and on, whose
+// values and errors it adds to `sums`. It is called again for a run whose sums
+// need double.
+template <class Encode>
+HWY_INLINE void AddInRuns(int64_t n, Accumulators& acc, const Encode& encode) {
+  for (int64_t i = 0; i < n; i += kRunElems) {
+    const int64_t count = std::min(kRunElems, n - i);
+    RunSums run;
+    encode(i, count, run);
+    if (HWY_LIKELY(run.Hold())) {
+      acc.Add(run);
+    } else {
+      AddInDouble(i, count, acc, encode);
+    }
+  }
+}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace quant

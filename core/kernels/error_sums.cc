@@ -1,6 +1,5 @@
 #include "core/kernels/error_sums.h"
 
-#include <algorithm>
 #include <cstring>
 
 #include "core/kernels/simd.h"
@@ -16,38 +15,41 @@ HWY_BEFORE_NAMESPACE();
 namespace quant {
 namespace HWY_NAMESPACE {
 
-// At a time; the errors lie in the level-1 cache, from where they are promoted
-// to double as they are loaded.
-constexpr int64_t kPiece = 16 * kVirtualLanes;
-
-// `n`: at most kPiece, a multiple of 16.
-HWY_INLINE void AddPiece(const float* x, const float* back, int64_t n,
-                         Accumulators& acc) {
-  alignas(64) float errors[kPiece];
-  for (int64_t i = 0; i < n; i += kFloatLanes) {
-    const VF value = hn::LoadU(DF(), x + i);
-    const VF decoded = hn::LoadU(DF(), back + i);
-    hn::Store(hn::Sub(decoded, value), DF(), errors + i);
+// `n`: a multiple of 16.
+template <class Sums>
+HWY_INLINE void AddBlocks(const float* x, const float* back, int64_t n,
+                          Sums& sums) {
+  for (int64_t i = 0; i < n; i += kVirtualLanes) {
+    for (int r = 0; r < kRegisters; ++r) {
+      const VF value = hn::LoadU(DF(), x + i + r * kFloatLanes);
+      const VF decoded = hn::LoadU(DF(), back + i + r * kFloatLanes);
+      sums.Add(r, value, hn::Sub(decoded, value));
+    }
   }
-  acc.AddAll(x, errors, n);
+}
+
+template <class Sums>
+HWY_INLINE void AddPadded(const float* x, const float* back, int64_t n,
+                          Sums& sums) {
+  const int64_t whole = n / kVirtualLanes * kVirtualLanes;
+  AddBlocks(x, back, whole, sums);
+  if (whole == n) return;
+  // Zeros without error add nothing.
+  float padded_x[kVirtualLanes] = {};
+  float padded_back[kVirtualLanes] = {};
+  std::memcpy(padded_x, x + whole, (n - whole) * sizeof(float));
+  std::memcpy(padded_back, back + whole, (n - whole) * sizeof(float));
+  AddBlocks(padded_x, padded_back, kVirtualLanes, sums);
 }
 
 void AddErrorsImpl(const float* x, const float* back, int64_t n,
-                   LaneSums& sums) {
-  Accumulators acc(sums);
-  const int64_t whole = n / kVirtualLanes * kVirtualLanes;
-  for (int64_t i = 0; i < whole; i += kPiece) {
-    AddPiece(x + i, back + i, std::min(kPiece, whole - i), acc);
-  }
-  if (whole < n) {
-    // Zeros without error add nothing.
-    float padded_x[kVirtualLanes] = {};
-    float padded_back[kVirtualLanes] = {};
-    std::memcpy(padded_x, x + whole, (n - whole) * sizeof(float));
-    std::memcpy(padded_back, back + whole, (n - whole) * sizeof(float));
-    AddPiece(padded_x, padded_back, kVirtualLanes, acc);
-  }
-  acc.Store(sums);
+                   LaneSums& lanes) {
+  Accumulators acc(lanes);
+  AddInRuns(n, acc,
+            [&](int64_t i, int64_t count, auto& sums) QUANT_INLINE_LAMBDA {
+              AddPadded(x + i, back + i, count, sums);
+            });
+  acc.Store(lanes);
 }
 
 }  // namespace HWY_NAMESPACE

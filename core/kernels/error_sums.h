@@ -9,8 +9,8 @@
 namespace quant {
 
 // x [n], back [n]: what its codes stand for. Adds noise, signal and the largest
-// error to `sums`; element i goes to virtual lane i % 16. Bit-equal to the
-// plain loop on every target.
+// error to `sums`, in runs (lane_sums.h). The scalar twin is
+// core/kernels/reference.h; sums are equal bit for bit on every target.
 void AddErrors(const float* x, const float* back, int64_t n, LaneSums& sums);
 
 }  // namespace quant

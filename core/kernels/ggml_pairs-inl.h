@@ -9,7 +9,9 @@
 // ggml_scale-inl.h. Rounding weights to 1/2048 of the peak moves d by less than
 // 1e-4, which costs less than 1e-6 of the error that is left.
 //
-// Legend: as ggml_tile-inl.h; p pair of elements 2p, 2p + 1 (0..15).
+// Only the integers are transposed, which are half as many bytes as weights.
+//
+// Legend: as ggml_tile-inl.h; p pair of elements p and p + 16 (0..15).
 //
 // Included once per target by each kernel file (hence the toggled guard).
 #if defined(QUANT_CORE_KERNELS_GGML_PAIRS_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -19,6 +21,7 @@
 #define QUANT_CORE_KERNELS_GGML_PAIRS_INL_H_
 #endif
 
+#include "core/kernels/ggml_peaks-inl.h"
 #include "core/kernels/ggml_tile-inl.h"
 #include "hwy/highway.h"
 
@@ -31,8 +34,10 @@ constexpr int kPairs = kTileElems / 2;
 constexpr float kPairPeak = 2048;  // what the peak becomes
 constexpr int kPairSteps = 16;     // of F per code
 
-// Element 2p low, 2p + 1 high. [16 pairs][16 blocks]
 struct PairTile {
+  alignas(64) float peaks[kTileBlocks];  // of largest magnitude, signed
+  alignas(64) float units[kTileBlocks];  // kPairPeak / peak
+  // Element p low, p + 16 high. [16 pairs][16 blocks]
   alignas(64) int32_t pairs[kPairs * kTileBlocks];
 };
 
@@ -41,18 +46,81 @@ struct PairFit {
   VI vv;  // sum of v v
 };
 
-HWY_INLINE void LoadPairs(const Tile& tile, int r, VF unit, PairTile& out) {
+// x [16, 32] -> tile.peaks; whether all are within the ceiling.
+HWY_INLINE bool FindPeaks(const float* x, PairTile& tile) {
+  const DF df;
+  bool within = true;
+  PeaksOfBlocks(x, kTileBlocks, tile.peaks);
+  for (int b = 0; b < kTileBlocks; b += kFloatLanes) {
+    const VF peak = hn::Abs(hn::Load(df, tile.peaks + b));
+    within &= hn::AllTrue(df, hn::Le(peak, hn::Set(df, kTileCeiling)));
+  }
+  return within;
+}
+
+// Blocks of zeros get the unit of a peak of one.
+HWY_INLINE VF UnitOf(VF peak) {
+  const DF df;
+  const MF zero = hn::Lt(hn::Abs(peak), hn::Set(df, kTileFloor));
+  return hn::Div(hn::Set(df, kPairPeak),
+                 hn::IfThenElse(zero, hn::Set(df, 1.0f), peak));
+}
+
+// x [16, 32] -> tile.pairs
+HWY_INLINE void LoadPairs(const float* x, PairTile& tile) {
   const DF df;
   const DI di;
   const VF magic = hn::Set(df, 0x1.8p23f);  // leaves the integer in low bits
-  for (int p = 0; p < kPairs; ++p) {
-    const float* x = tile.x + 2 * p * kTileBlocks + r * kFloatLanes;
-    const VF a = hn::Add(hn::Mul(hn::Load(df, x), unit), magic);
-    const VF b = hn::Add(hn::Mul(hn::Load(df, x + kTileBlocks), unit), magic);
-    const VI low = hn::And(hn::BitCast(di, a), hn::Set(di, 0xFFFF));
-    hn::Store(hn::Or(low, hn::ShiftLeft<16>(hn::BitCast(di, b))), di,
-              out.pairs + p * kTileBlocks + r * kFloatLanes);
+  alignas(64) float rows[kTileBlocks * kPairs];
+  for (int b = 0; b < kTileBlocks; ++b) {
+    const VF unit = hn::Set(df, tile.units[b]);
+    for (int p = 0; p < kPairs; p += kFloatLanes) {
+      const float* at = x + b * kTileElems + p;
+      const VF first = hn::Mul(hn::LoadU(df, at), unit);
+      const VF second = hn::Mul(hn::LoadU(df, at + kPairs), unit);
+      const VI low = hn::BitCast(di, hn::Add(first, magic));
+      const VI high = hn::BitCast(di, hn::Add(second, magic));
+      const VI pair =
+          hn::Or(hn::And(low, hn::Set(di, 0xFFFF)), hn::ShiftLeft<16>(high));
+      hn::Store(hn::BitCast(df, pair), df, rows + b * kPairs + p);
+    }
   }
+  float* to = reinterpret_cast<float*>(tile.pairs);
+  for (int b = 0; b < kTileBlocks; b += kFloatLanes) {
+    for (int p = 0; p < kPairs; p += 4) {
+      const Quad quad = LoadTransposed<kPairs>(rows + b * kPairs + p);
+      quad.Store(to + p * kTileBlocks + b);
+    }
+  }
+}
+
+// x [16, 32] -> tile
+HWY_INLINE void LoadWholePairTile(const float* x, PairTile& tile) {
+  const DF df;
+  alignas(64) float clamped[kTileElems * kTileBlocks];  // rarely
+  if (HWY_UNLIKELY(!FindPeaks(x, tile))) {
+    for (int i = 0; i < kTileElems * kTileBlocks; i += kFloatLanes) {
+      const VF value = hn::LoadU(df, x + i);
+      hn::Store(Clamp(value, -kTileCeiling, kTileCeiling), df, clamped + i);
+    }
+    x = clamped;
+    FindPeaks(x, tile);
+  }
+  for (int b = 0; b < kTileBlocks; b += kFloatLanes) {
+    hn::Store(UnitOf(hn::Load(df, tile.peaks + b)), df, tile.units + b);
+  }
+  LoadPairs(x, tile);
+}
+
+// `count` blocks [count, 32] -> tile; the others become zero.
+HWY_INLINE void LoadPairTile(const float* x, int64_t count, PairTile& tile) {
+  if (HWY_LIKELY(count == kTileBlocks)) {
+    LoadWholePairTile(x, tile);
+    return;
+  }
+  float padded[kTileElems * kTileBlocks] = {};
+  std::memcpy(padded, x, count * kTileElems * sizeof(float));
+  LoadWholePairTile(padded, tile);
 }
 
 // Codes kLo..kHi for the factor -f, which reaches below kLo if kClipsPeak.
@@ -101,21 +169,12 @@ HWY_INLINE PairFit FitFactor(const PairTile& tile, int r, int f) {
 // The best scale for the blocks of register r, whose codes are
 // -kHalf..kHalf-1; zero for zero blocks. `factors`: F of the candidates.
 template <int kHalf, int kCount>
-HWY_INLINE VF FindPairScale(const Tile& tile, int r,
+HWY_INLINE VF FindPairScale(const PairTile& tile, int r,
                             const int (&factors)[kCount], int count) {
   const DF df;
-  const VF lo = hn::Load(df, tile.lo + r * kFloatLanes);
-  const VF hi = hn::Load(df, tile.hi + r * kFloatLanes);
-  const VF peak = hn::IfThenElse(hn::Gt(hi, hn::Neg(lo)), hi, lo);
-  const MF zero = hn::Lt(hn::Abs(peak), hn::Set(df, kTileFloor));
-  const VF one = hn::Set(df, 1.0f);
-  const VF unit =
-      hn::Div(hn::Set(df, kPairPeak), hn::IfThenElse(zero, one, peak));
-  PairTile pairs;
-  LoadPairs(tile, r, unit, pairs);
-  VF uv = hn::Zero(df), vv = one;
+  VF uv = hn::Zero(df), vv = hn::Set(df, 1.0f);
   for (int i = 0; i < count; ++i) {
-    const PairFit fit = FitFactor<kHalf>(pairs, r, factors[i]);
+    const PairFit fit = FitFactor<kHalf>(tile, r, factors[i]);
     const VF new_uv = hn::ConvertTo(df, fit.uv);
     const VF new_vv = hn::ConvertTo(df, fit.vv);
     const VF gain = hn::Mul(hn::Mul(new_uv, new_uv), vv);
@@ -123,6 +182,8 @@ HWY_INLINE VF FindPairScale(const Tile& tile, int r,
     uv = hn::IfThenElse(better, new_uv, uv);
     vv = hn::IfThenElse(better, new_vv, vv);
   }
+  const VF peak = hn::Load(df, tile.peaks + r * kFloatLanes);
+  const MF zero = hn::Lt(hn::Abs(peak), hn::Set(df, kTileFloor));
   const VF scale = hn::Mul(hn::Mul(peak, hn::Set(df, 1 / kPairPeak)),
                            hn::Mul(uv, InverseOrZero(vv)));
   return hn::IfThenZeroElse(zero, scale);

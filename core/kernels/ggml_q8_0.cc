@@ -18,6 +18,7 @@
 #define HWY_TARGET_INCLUDE "core/kernels/ggml_q8_0.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // Per target, after the line above:
+#include "core/kernels/ggml_peaks-inl.h"
 #include "core/kernels/ggml_tile-inl.h"
 #include "hwy/highway.h"
 
@@ -27,19 +28,10 @@ namespace HWY_NAMESPACE {
 
 constexpr int kQ80Bytes = 34;
 
-HWY_INLINE float PeakOf(const float* x) {
-  const DF df;
-  VF peak = hn::Abs(hn::LoadU(df, x));
-  for (int e = kFloatLanes; e < kTileElems; e += kFloatLanes) {
-    peak = hn::Max(peak, hn::Abs(hn::LoadU(df, x + e)));
-  }
-  return hn::GetLane(hn::MaxOfLanes(df, peak));
-}
-
 // Scales of up to 16 blocks.
 struct Scales {
-  alignas(64) float peaks[kTileBlocks] = {};
-  alignas(64) float values[kTileBlocks];  // as stored
+  alignas(64) float peaks[kTileBlocks] = {};  // signed
+  alignas(64) float values[kTileBlocks];      // as stored
   alignas(64) float inverses[kTileBlocks];
   alignas(64) int32_t codes[kTileBlocks];  // f16
 };
@@ -51,7 +43,8 @@ HWY_INLINE bool ChooseScales(Scales& s) {
   const DI di;
   bool regular = true;
   for (int b = 0; b < kTileBlocks; b += kFloatLanes) {
-    const VF d = hn::Div(hn::Load(df, s.peaks + b), hn::Set(df, 127.0f));
+    const VF peak = hn::Abs(hn::Load(df, s.peaks + b));
+    const VF d = hn::Div(peak, hn::Set(df, 127.0f));
     const VI code = F16Codes(d);
     const VF value = F16Values(code);
     hn::Store(code, di, s.codes + b);
@@ -65,38 +58,45 @@ HWY_INLINE bool ChooseScales(Scales& s) {
   return regular;
 }
 
-template <bool kClamp>
-HWY_INLINE void StoreBlocks(const float* x, const Scales& s, int64_t count,
-                            uint8_t* out, Accumulators& sums) {
+template <bool kClamp, class Sums>
+HWY_INLINE void StoreBlock(const float* x, float scale, float inverse,
+                           Sums& sums, uint8_t* codes) {
   const DF df;
   const VF magic = hn::Set(df, 0x1.8p23f);
   const hn::Rebind<uint8_t, DU> d8;
-  alignas(64) float errors[kTileElems];
-  for (int64_t b = 0; b < count; ++b, x += kTileElems, out += kQ80Bytes) {
-    StoreF16(s.codes[b], out);
-    const VF inverse = hn::Set(df, s.inverses[b]);
-    const VF d = hn::Set(df, s.values[b]);
-    HWY_UNROLL(2)
-    for (int e = 0; e < kTileElems; e += kFloatLanes) {
-      const VF value = hn::LoadU(df, x + e);
-      VF t = hn::Mul(value, inverse);
-      if constexpr (kClamp) t = Clamp(t, -127, 127);
-      // The low byte of the sum is the integer.
-      const VF rounded = hn::Add(t, magic);
-      hn::StoreU(hn::TruncateTo(d8, hn::BitCast(DU(), rounded)), d8,
-                 out + 2 + e);
-      const VF back = hn::Mul(hn::Sub(rounded, magic), d);
-      hn::Store(hn::Sub(back, value), df, errors + e);
-    }
-    sums.AddAll(x, errors, kTileElems);
+  HWY_UNROLL(2)
+  for (int e = 0; e < kTileElems; e += kFloatLanes) {
+    const VF value = hn::LoadU(df, x + e);
+    VF t = hn::Mul(value, hn::Set(df, inverse));
+    if constexpr (kClamp) t = Clamp(t, -127, 127);
+    // The low byte of the sum is the integer.
+    const VF rounded = hn::Add(t, magic);
+    hn::StoreU(hn::TruncateTo(d8, hn::BitCast(DU(), rounded)), d8, codes + e);
+    const VF back = hn::Mul(hn::Sub(rounded, magic), hn::Set(df, scale));
+    sums.Add(e / kFloatLanes % kRegisters, value, hn::Sub(back, value));
   }
+}
+
+template <bool kClamp>
+HWY_INLINE void StoreBlocks(const float* x, const Scales& s, int64_t count,
+                            uint8_t* out, Accumulators& acc) {
+  const auto encode = [&](int64_t i, int64_t n,
+                          auto& sums) QUANT_INLINE_LAMBDA {
+    for (int64_t b = i / kTileElems; b < (i + n) / kTileElems; ++b) {
+      uint8_t* block = out + b * kQ80Bytes;
+      StoreF16(s.codes[b], block);
+      StoreBlock<kClamp>(x + b * kTileElems, s.values[b], s.inverses[b], sums,
+                         block + 2);
+    }
+  };
+  AddInRuns(count * kTileElems, acc, encode);
 }
 
 // `count` <= 16 blocks.
 HWY_INLINE void EncodeBlocks16(const float* x, int64_t count, uint8_t* out,
                                Accumulators& sums) {
   Scales s;
-  for (int64_t b = 0; b < count; ++b) s.peaks[b] = PeakOf(x + b * kTileElems);
+  PeaksOfBlocks(x, count, s.peaks);
   if (HWY_LIKELY(ChooseScales(s))) {
     StoreBlocks<false>(x, s, count, out, sums);
   } else {

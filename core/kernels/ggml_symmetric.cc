@@ -57,6 +57,9 @@ struct IntegerGrid : Peaks<kHalf> {
   }
 };
 
+template <int kHalf>
+constexpr int kSymmetricBytes = kHalf == 16 ? 22 : 18;
+
 // Bit 4 of every code, as an integer.
 HWY_INLINE uint32_t FifthBits(VI codes) {
   const DI di;
@@ -68,17 +71,6 @@ HWY_INLINE uint32_t FifthBits(VI codes) {
   return bits;
 }
 
-template <int kHalf, bool kWeighted>
-HWY_INLINE VF ScaleOfBlocks(const Tile& tile, int r, SearchLevel search) {
-  if constexpr (kWeighted) {
-    return FindScale<IntegerGrid<kHalf>, true>({}, tile, r, search);
-  }
-  const auto& factors = Peaks<kHalf>::kFactors;
-  const int count = static_cast<int>(std::size(factors));
-  return FindPairScale<kHalf>(tile, r, factors,
-                              search == SearchLevel::kFast ? 1 : count);
-}
-
 // Scales of up to 16 blocks, as they are stored.
 struct StoredScales {
   alignas(64) int32_t codes[kTileBlocks];  // f16
@@ -86,48 +78,67 @@ struct StoredScales {
   alignas(64) float inverses[kTileBlocks];
 };
 
-template <int kHalf, bool kWeighted>
-HWY_INLINE void ChooseScales(const float* x, const float* importance,
-                             int64_t count, SearchLevel search,
-                             StoredScales& out) {
+HWY_INLINE void KeepScale(VF scale, int r, StoredScales& out) {
+  const VI code = F16Codes(scale);
+  const VF value = F16Values(code);
+  hn::Store(code, DI(), out.codes + r * kFloatLanes);
+  hn::Store(value, DF(), out.values + r * kFloatLanes);
+  hn::Store(InverseOrZero(value), DF(), out.inverses + r * kFloatLanes);
+}
+
+// x [count, 32], with importances of the same shape.
+template <int kHalf>
+HWY_INLINE void ChooseWeightedScales(const float* x, const float* importance,
+                                     int64_t count, StoredScales& out) {
   Tile tile;
-  LoadTile<kWeighted>(x, importance, count, tile);
+  LoadTile<true>(x, importance, count, tile);
   for (int r = 0; r < kRegisters; ++r) {
-    const VI code = F16Codes(ScaleOfBlocks<kHalf, kWeighted>(tile, r, search));
-    const VF value = F16Values(code);
-    hn::Store(code, DI(), out.codes + r * kFloatLanes);
-    hn::Store(value, DF(), out.values + r * kFloatLanes);
-    hn::Store(InverseOrZero(value), DF(), out.inverses + r * kFloatLanes);
+    KeepScale(
+        FindScale<IntegerGrid<kHalf>, true>({}, tile, r, SearchLevel::kDefault),
+        r, out);
   }
 }
 
-// Codes of one register of a block, in the low bits, and their errors.
 template <int kHalf>
-HWY_INLINE VI CodesOf(const float* x, float d, float inverse, float* errors) {
+HWY_INLINE void ChooseScales(const float* x, int64_t count, SearchLevel search,
+                             StoredScales& out) {
+  const auto& factors = Peaks<kHalf>::kFactors;
+  const int tried =
+      search == SearchLevel::kFast ? 1 : static_cast<int>(std::size(factors));
+  PairTile tile;
+  LoadPairTile(x, count, tile);
+  for (int r = 0; r < kRegisters; ++r) {
+    KeepScale(FindPairScale<kHalf>(tile, r, factors, tried), r, out);
+  }
+}
+
+// Codes of one register of a block, in the low bytes.
+template <int kHalf, class Sums>
+HWY_INLINE VI CodesOf(const float* x, float d, float inverse, int r,
+                      Sums& sums) {
   const DF df;
-  const VF magic = hn::Set(df, 0x1.8p23f);
+  const VF magic = hn::Set(df, 0x1.8p23f + kHalf);
   const VF value = hn::LoadU(df, x);
   const VF t = Clamp(hn::Mul(value, hn::Set(df, inverse)), -kHalf, kHalf - 1);
-  const VF rounded = hn::Add(t, magic);  // the integer is in the low bits
+  const VF rounded = hn::Add(t, magic);  // the code is in the low bits
   const VF back = hn::Mul(hn::Sub(rounded, magic), hn::Set(df, d));
-  hn::Store(hn::Sub(back, value), df, errors);
-  return hn::Add(hn::BitCast(DI(), rounded), hn::Set(DI(), kHalf));
+  sums.Add(r, value, hn::Sub(back, value));
+  return hn::BitCast(DI(), rounded);
 }
 
 // x [32] -> out: fifth bits, where there are, and nibbles.
-template <int kHalf>
-HWY_INLINE void StoreBlock(const float* x, float d, float inverse,
-                           Accumulators& sums, uint8_t* out) {
+template <int kHalf, class Sums>
+HWY_INLINE void StoreBlock(const float* x, float d, float inverse, Sums& sums,
+                           uint8_t* out) {
   constexpr bool kFifth = kHalf == 16;
   const DI di;
   const hn::Rebind<uint8_t, DU> d8;
   uint32_t high = 0;
   uint8_t* nibbles = kFifth ? out + 4 : out;
-  alignas(64) float errors[kTileElems];
   for (int r = 0; r < kRegisters; ++r) {
     const int e = r * kFloatLanes;
-    VI below = CodesOf<kHalf>(x + e, d, inverse, errors + e);
-    VI above = CodesOf<kHalf>(x + e + 16, d, inverse, errors + e + 16);
+    VI below = CodesOf<kHalf>(x + e, d, inverse, r, sums);
+    VI above = CodesOf<kHalf>(x + e + 16, d, inverse, r, sums);
     if constexpr (kFifth) {
       high |= FifthBits(below) << e | FifthBits(above) << (e + 16);
       below = hn::And(below, hn::Set(di, 15));
@@ -136,27 +147,42 @@ HWY_INLINE void StoreBlock(const float* x, float d, float inverse,
     hn::StoreU(hn::TruncateTo(d8, hn::BitCast(DU(), pair)), d8, nibbles + e);
   }
   if constexpr (kFifth) std::memcpy(out, &high, sizeof(high));
-  sums.AddAll(x, errors, kTileElems);
+}
+
+// x [count, 32].
+template <int kHalf>
+HWY_INLINE void StoreBlocks(const float* x, const StoredScales& scales,
+                            int64_t count, uint8_t* out, Accumulators& acc) {
+  const auto encode = [&](int64_t i, int64_t n,
+                          auto& sums) QUANT_INLINE_LAMBDA {
+    for (int64_t b = i / kTileElems; b < (i + n) / kTileElems; ++b) {
+      uint8_t* block = out + b * kSymmetricBytes<kHalf>;
+      StoreF16(scales.codes[b], block);
+      StoreBlock<kHalf>(x + b * kTileElems, scales.values[b],
+                        scales.inverses[b], sums, block + 2);
+    }
+  };
+  AddInRuns(count * kTileElems, acc, encode);
 }
 
 template <int kHalf, bool kWeighted>
 void EncodeSymmetric(const float* x, int64_t blocks, const float* importance,
                      SearchLevel search, uint8_t* out, LaneSums& lanes) {
-  constexpr int kBytes = kHalf == 16 ? 22 : 18;
   StoredScales scales;
-  Accumulators sums(lanes);
+  Accumulators acc(lanes);
   for (int64_t begin = 0; begin < blocks; begin += kTileBlocks) {
     const int64_t count = std::min<int64_t>(kTileBlocks, blocks - begin);
     const float* from = x + begin * kTileElems;
-    ChooseScales<kHalf, kWeighted>(from, importance + begin * kTileElems, count,
-                                   search, scales);
-    for (int64_t b = 0; b < count; ++b, out += kBytes) {
-      StoreF16(scales.codes[b], out);
-      StoreBlock<kHalf>(from + b * kTileElems, scales.values[b],
-                        scales.inverses[b], sums, out + 2);
+    if constexpr (kWeighted) {
+      ChooseWeightedScales<kHalf>(from, importance + begin * kTileElems, count,
+                                  scales);
+    } else {
+      ChooseScales<kHalf>(from, count, search, scales);
     }
+    StoreBlocks<kHalf>(from, scales, count,
+                       out + begin * kSymmetricBytes<kHalf>, acc);
   }
-  sums.Store(lanes);
+  acc.Store(lanes);
 }
 
 template <int kHalf>

@@ -67,24 +67,28 @@ struct Quad {
 };
 
 #if HWY_TARGET != HWY_SCALAR
-// Four elements of every fourth block of one register.
-template <class D>
+// Four elements of every fourth block of one register; kStride: from block to
+// block.
+template <int kStride, class D>
 HWY_INLINE hn::Vec<D> LoadQuads(D d, const float* x) {
   if constexpr (hn::MaxLanes(D()) == 4) {
     return hn::LoadU(d, x);
   } else {
     const hn::Half<D> half;
-    constexpr int kStep = hn::MaxLanes(half) * kTileElems;
-    return hn::Combine(d, LoadQuads(half, x + kStep), LoadQuads(half, x));
+    constexpr int kStep = hn::MaxLanes(half) * kStride;
+    return hn::Combine(d, LoadQuads<kStride>(half, x + kStep),
+                       LoadQuads<kStride>(half, x));
   }
 }
 
+template <int kStride = kTileElems>
 HWY_INLINE Quad LoadTransposed(const float* x) {
   const DF df;
   const hn::RepartitionToWide<DU> d64;
-  const VF b0 = LoadQuads(df, x), b1 = LoadQuads(df, x + kTileElems);
-  const VF b2 = LoadQuads(df, x + 2 * kTileElems);
-  const VF b3 = LoadQuads(df, x + 3 * kTileElems);
+  const VF b0 = LoadQuads<kStride>(df, x);
+  const VF b1 = LoadQuads<kStride>(df, x + kStride);
+  const VF b2 = LoadQuads<kStride>(df, x + 2 * kStride);
+  const VF b3 = LoadQuads<kStride>(df, x + 3 * kStride);
   const auto lo01 = hn::BitCast(d64, hn::InterleaveLower(df, b0, b1));
   const auto lo23 = hn::BitCast(d64, hn::InterleaveLower(df, b2, b3));
   const auto hi01 = hn::BitCast(d64, hn::InterleaveUpper(df, b0, b1));
@@ -95,6 +99,7 @@ HWY_INLINE Quad LoadTransposed(const float* x) {
           hn::BitCast(df, hn::InterleaveUpper(d64, hi01, hi23))};
 }
 #else
+template <int kStride = kTileElems>
 HWY_INLINE Quad LoadTransposed(const float* x) {
   const DF df;
   return {hn::Set(df, x[0]), hn::Set(df, x[1]), hn::Set(df, x[2]),

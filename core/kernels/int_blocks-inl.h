@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <type_traits>
 
 #include "core/kernels/accumulate-inl.h"
 #include "core/kernels/int_codes.h"
@@ -61,9 +60,6 @@ struct F16Source {  // finite
         DF(), hn::LoadU(df16, reinterpret_cast<const hwy::float16_t*>(p)));
   }
 };
-
-// Elements whose values and errors wait for their sums in the level-1 cache.
-constexpr int64_t kChunk = 256;
 
 // How one group is encoded.
 struct GroupParams {
@@ -117,63 +113,70 @@ HWY_INLINE hn::Vec<DI> EncodeRegister(const GroupParams& p, VF w, VF* error) {
   }
 }
 
-// n elements, a multiple of kVirtualLanes and at most kChunk.
-template <class Source, bool kNarrow>
-HWY_INLINE void EncodeChunk(const GroupParams& p,
-                            const typename Source::Element* x, int64_t n,
-                            int8_t* codes, Accumulators& acc) {
-  const DF df;
+// 16 elements.
+template <class Source, bool kNarrow, class Sums>
+HWY_INLINE void EncodeBlock(const GroupParams& p,
+                            const typename Source::Element* x, int8_t* codes,
+                            Sums& sums) {
   const hn::Rebind<uint8_t, DI> du8;
-  constexpr bool kInMemory = std::is_same_v<Source, FloatSource>;
-  HWY_ALIGN float values[kInMemory ? 1 : kChunk];
-  HWY_ALIGN float errors[kChunk];
-  for (int64_t i = 0; i < n; i += kFloatLanes) {
-    const VF w = Source::At(x + i);
+  for (int r = 0; r < kRegisters; ++r) {
+    const VF w = Source::At(x + r * kFloatLanes);
     VF error;
     const auto q = EncodeRegister<kNarrow>(p, w, &error);
     hn::StoreU(hn::TruncateTo(du8, hn::BitCast(DU(), q)), du8,
-               reinterpret_cast<uint8_t*>(codes) + i);
-    if constexpr (!kInMemory) hn::Store(w, df, values + i);
-    hn::Store(error, df, errors + i);
-  }
-  if constexpr (kInMemory) {
-    acc.AddAll(x, errors, n);
-  } else {
-    acc.AddAll(values, errors, n);
+               reinterpret_cast<uint8_t*>(codes) + r * kFloatLanes);
+    sums.Add(r, w, error);
   }
 }
 
-template <class Source, bool kNarrow>
-HWY_INLINE void EncodeGroup(const GroupParams& p,
-                            const typename Source::Element* x, int64_t n,
-                            int8_t* codes, Accumulators& acc) {
+template <class Source, bool kNarrow, class Sums>
+HWY_INLINE void EncodeBlocks(const GroupParams& p,
+                             const typename Source::Element* x, int64_t n,
+                             int8_t* codes, Sums& sums) {
   const int64_t whole = n / kVirtualLanes * kVirtualLanes;
-  for (int64_t i = 0; i < whole; i += kChunk) {
-    EncodeChunk<Source, kNarrow>(p, x + i, std::min(kChunk, whole - i),
-                                 codes + i, acc);
+  for (int64_t i = 0; i < whole; i += kVirtualLanes) {
+    EncodeBlock<Source, kNarrow>(p, x + i, codes + i, sums);
   }
   if (whole == n) return;
   // A zero encodes without error, so padding adds nothing.
   typename Source::Element padded[kVirtualLanes] = {};
   int8_t padded_codes[kVirtualLanes];
   std::memcpy(padded, x + whole, (n - whole) * sizeof(padded[0]));
-  EncodeChunk<Source, kNarrow>(p, padded, kVirtualLanes, padded_codes, acc);
+  EncodeBlock<Source, kNarrow>(p, padded, padded_codes, sums);
   std::memcpy(codes + whole, padded_codes, n - whole);
+}
+
+// Elements `begin` to `end` of a row, within one group.
+template <class Source, class Sums>
+HWY_INLINE void EncodePiece(const IntRow& row, int64_t begin, int64_t end,
+                            const typename Source::Element* x, int8_t* codes,
+                            Sums& sums) {
+  const int64_t group = begin / row.group;
+  const GroupParams p = ParamsOf(row, group);
+  if (row.narrow && row.scales[group] > kSmallestInvertible &&
+      row.scales[group] < kLargestInvertible) {
+    EncodeBlocks<Source, true>(p, x + begin, end - begin, codes + begin, sums);
+  } else {
+    EncodeBlocks<Source, false>(p, x + begin, end - begin, codes + begin, sums);
+  }
 }
 
 template <class Source>
 HWY_INLINE void EncodeRow(const IntRow& row, const typename Source::Element* x,
                           int8_t* codes, LaneSums& sums) {
   Accumulators acc(sums);
-  for (int64_t begin = 0, g = 0; begin < row.n; begin += row.group, ++g) {
-    const int64_t n = std::min(row.group, row.n - begin);
-    const GroupParams p = ParamsOf(row, g);
-    if (row.narrow && row.scales[g] > kSmallestInvertible &&
-        row.scales[g] < kLargestInvertible) {
-      EncodeGroup<Source, true>(p, x + begin, n, codes + begin, acc);
-    } else {
-      EncodeGroup<Source, false>(p, x + begin, n, codes + begin, acc);
-    }
+  const int64_t span = SummedTogether(row.group);
+  for (int64_t begin = 0; begin < row.n; begin += span) {
+    const auto encode = [&](int64_t i, int64_t count,
+                            auto& run_sums) QUANT_INLINE_LAMBDA {
+      const int64_t end = begin + i + count;
+      for (int64_t at = begin + i; at < end;) {
+        const int64_t next = std::min(end, (at / row.group + 1) * row.group);
+        EncodePiece<Source>(row, at, next, x, codes, run_sums);
+        at = next;
+      }
+    };
+    AddInRuns(std::min(span, row.n - begin), acc, encode);
   }
   acc.Store(sums);
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "core/tensor/float_formats.h"
 
@@ -14,6 +15,41 @@ void Add(int64_t index, float value, float error, LaneSums& sums) {
   sums.noise[lane] += static_cast<double>(error) * error;
   sums.signal[lane] += static_cast<double>(value) * value;
   sums.max_abs_error = std::max(sums.max_abs_error, std::fabs(error));
+}
+
+// One run in float, as RunSums: false where it needs double.
+bool AddRun(const float* values, const float* errors, int64_t n,
+            LaneSums& sums) {
+  float noise[kVirtualLanes] = {}, signal[kVirtualLanes] = {};
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t lane = i % kVirtualLanes;
+    noise[lane] += errors[i] * errors[i];
+    signal[lane] += values[i] * values[i];
+  }
+  for (const auto& lanes : {noise, signal}) {
+    const auto [least, most] =
+        std::minmax_element(lanes, lanes + kVirtualLanes);
+    if (!(*least >= kLeastRunSum && *most <= kMostRunSum)) return false;
+  }
+  for (int lane = 0; lane < kVirtualLanes; ++lane) {
+    sums.noise[lane] += noise[lane];
+    sums.signal[lane] += signal[lane];
+  }
+  for (int64_t i = 0; i < n; ++i) {
+    sums.max_abs_error = std::max(sums.max_abs_error, std::fabs(errors[i]));
+  }
+  return true;
+}
+
+void AddInRuns(const float* values, const float* errors, int64_t n,
+               LaneSums& sums) {
+  for (int64_t begin = 0; begin < n; begin += kRunElems) {
+    const int64_t count = std::min(kRunElems, n - begin);
+    if (AddRun(values + begin, errors + begin, count, sums)) continue;
+    for (int64_t i = begin; i < begin + count; ++i) {
+      Add(i, values[i], errors[i], sums);
+    }
+  }
 }
 
 // The code whose number is nearest to `at`. Of two equally near: the even one
@@ -38,6 +74,13 @@ uint8_t NearestTableCode(TableKind kind, float at) {
 
 }  // namespace
 
+void ReferenceAddErrors(const float* x, const float* back, int64_t n,
+                        LaneSums& sums) {
+  std::vector<float> errors(n);
+  for (int64_t i = 0; i < n; ++i) errors[i] = back[i] - x[i];
+  AddInRuns(x, errors.data(), n, sums);
+}
+
 void ReferenceEncodeTableRow(const TableRow& row, const float* x,
                              uint8_t* codes, LaneSums& sums) {
   for (int64_t i = 0; i < row.n; ++i) {
@@ -50,6 +93,7 @@ void ReferenceEncodeTableRow(const TableRow& row, const float* x,
 
 void ReferenceEncodeIntRow(const IntRow& row, const float* x, int8_t* codes,
                            LaneSums& sums) {
+  std::vector<float> errors(row.n);
   for (int64_t i = 0; i < row.n; ++i) {
     const int64_t group = i / row.group;
     const float scale = row.scales[group];
@@ -60,7 +104,12 @@ void ReferenceEncodeIntRow(const IntRow& row, const float* x, int8_t* codes,
                              row.q_min, row.q_max);
     codes[i] = static_cast<int8_t>(q);
     const float back = static_cast<float>(q - zero) * scale;
-    Add(i % row.group, x[i], back - x[i], sums);
+    errors[i] = back - x[i];
+  }
+  const int64_t span = SummedTogether(row.group);
+  for (int64_t begin = 0; begin < row.n; begin += span) {
+    AddInRuns(x + begin, errors.data() + begin, std::min(span, row.n - begin),
+              sums);
   }
 }
 

@@ -16,6 +16,10 @@
 
 namespace quant {
 
+// Twin of AddErrors.
+void ReferenceAddErrors(const float* x, const float* back, int64_t n,
+                        LaneSums& sums);
+
 // Twin of EncodeIntRow. The quotient is an IEEE division whether the row is
 // narrow or not: for narrow rows no quotient is close enough to a tie to be
 // rounded onto it.

@@ -9,6 +9,7 @@
 
 #include "core/codec/codec.h"
 #include "tests/conformance/presets.h"
+#include "tests/core/tolerances.h"
 
 namespace quant {
 namespace {
@@ -91,8 +92,10 @@ TEST_P(BlockCodecConformance, DecodesToFiniteValuesNoWorseThanZeros) {
       signal += std::pow(double{row.values[i]}, 2);
     }
     EXPECT_LE(noise, signal + kCols * kLeastStep * kLeastStep) << row.name;
-    EXPECT_NEAR(CombineLanes(sums.noise), noise, 1e-9 * noise) << row.name;
-    EXPECT_NEAR(CombineLanes(sums.signal), signal, 1e-9 * signal) << row.name;
+    EXPECT_NEAR(CombineLanes(sums.noise), noise, kSumRelative * noise)
+        << row.name;
+    EXPECT_NEAR(CombineLanes(sums.signal), signal, kSumRelative * signal)
+        << row.name;
   }
 }
 
@@ -109,9 +112,9 @@ TEST_P(BlockCodecConformance, BlocksAreIndependent) {
                  {.weights = importance.data(), .search = search}, sums);
       std::vector<uint8_t> parts;
       for (int64_t at = 0; at < kCols; at += block) {
-        const auto part = Encode(
-            row.values.data() + at, block,
-            {.weights = importance.data() + at, .search = search}, sums);
+        const auto part =
+            Encode(row.values.data() + at, block,
+                   {.weights = importance.data() + at, .search = search}, sums);
         parts.insert(parts.end(), part.begin(), part.end());
       }
       EXPECT_EQ(parts, whole) << row.name;
