@@ -36,6 +36,12 @@ class BufferPool {
     return true;
   }
 
+  // Whether little more may wait.
+  bool nearly_full() {
+    std::lock_guard lock(mutex_);
+    return kept_bytes_ > kMaxKeptBytes / 4 * 3;
+  }
+
   // Gives a buffer back, with the number of bytes it kept (0: none).
   void Give(std::vector<uint8_t> buffer, int64_t kept_bytes) {
     std::lock_guard lock(mutex_);

@@ -43,7 +43,14 @@ TensorRunner::TensorRunner(const ModelReader& model, const Plan& plan,
       options_(options),
       journal_(journal),
       files_(files),
-      calibrated_(calibrated) {}
+      calibrated_(calibrated) {
+  for (const OutputPlan& output : plan.outputs) {
+    for (size_t i = 0; i < output.tensors.size(); ++i) {
+      if (!output.tensors[i].quantized) continue;
+      last_quantized_ = std::max(last_quantized_, static_cast<int>(i));
+    }
+  }
+}
 
 void TensorRunner::MarkDone(const TensorJob& job) {
   for (size_t i = 0; i < job.tasks.size(); ++i) {
@@ -178,7 +185,8 @@ TensorRunner::Task TensorRunner::Next() {
       if (!status_.ok()) continue;
     }
     if (current_ &&
-        current_->next_tile < current_->job.TilesOfPass(current_->pass)) {
+        current_->next_tile < current_->job.TilesOfPass(current_->pass) &&
+        !CopyingRunsAhead()) {
       return TakeTiles();
     }
     if (OutputFile* file = FileToHash(1)) {
@@ -242,6 +250,20 @@ OutputFile* TensorRunner::FileToHash(int64_t least_bytes) {
     }
   }
   return nullptr;
+}
+
+// Copies are made faster than one thread can hash them. Those at the end had
+// better wait in memory than be read again by that thread, which all wait for.
+bool TensorRunner::CopyingRunsAhead() {
+  if (current_->index <= last_quantized_ || !buffers_.nearly_full()) {
+    return false;
+  }
+  for (const OutputFiles& output : files_) {
+    for (const OutputFile& file : output) {
+      if (file.hashing()) return true;
+    }
+  }
+  return false;
 }
 
 bool TensorRunner::AllHashed() {

@@ -72,6 +72,7 @@ class TensorRunner {
   Task TakeTiles();
   void UseSharedStats(Current& current);
   OutputFile* FileToHash(int64_t least_bytes);
+  bool CopyingRunsAhead();
   bool AllHashed();
   void LimitKept(TileResult& result);
   absl::Status Apply(TileResult result);
@@ -96,6 +97,7 @@ class TensorRunner {
   // Found by reducing passes over merged modules, by their first part.
   std::map<const TensorEntry*, std::vector<TensorStats>> shared_stats_;
   int next_index_ = 0;
+  int last_quantized_ = -1;  // only copies come after it
   int64_t done_ = 0;
   int64_t done_bytes_ = 0;
   int64_t resumed_ = 0;
