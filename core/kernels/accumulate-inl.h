@@ -37,17 +37,18 @@ constexpr int kDoubleLanes = kFloatLanes / kParts;
 struct RunSums {
   VF noise[kRegisters];
   VF signal[kRegisters];
-  VF max_error = hn::Zero(DF());
+  VF max_noise = hn::Zero(DF());  // the largest square of an error
 
   HWY_INLINE RunSums() {
-    for (int r = 0; r < kRegisters; ++r) noise[r] = signal[r] = max_error;
+    for (int r = 0; r < kRegisters; ++r) noise[r] = signal[r] = max_noise;
   }
 
   // Adds register r of 16 elements: their values and the errors of their codes.
   HWY_INLINE void Add(int r, VF value, VF error) {
-    noise[r] = hn::Add(noise[r], hn::Mul(error, error));
+    const VF square = hn::Mul(error, error);
+    noise[r] = hn::Add(noise[r], square);
     signal[r] = hn::Add(signal[r], hn::Mul(value, value));
-    max_error = hn::Max(max_error, hn::Abs(error));
+    max_noise = hn::Max(max_noise, square);
   }
 
   // Whether no square can have left the range of float, nor lost digits that
@@ -69,6 +70,7 @@ struct Accumulators {
   VD noise[kParts * kRegisters];
   VD signal[kParts * kRegisters];
   VF max_error;
+  VF max_noise = hn::Zero(DF());  // of runs
 
   explicit Accumulators(const LaneSums& sums) {
     for (int r = 0; r < kParts * kRegisters; ++r) {
@@ -83,7 +85,10 @@ struct Accumulators {
       hn::StoreU(noise[r], DD(), sums.noise + r * kDoubleLanes);
       hn::StoreU(signal[r], DD(), sums.signal + r * kDoubleLanes);
     }
-    sums.max_abs_error = hn::GetLane(hn::MaxOfLanes(DF(), max_error));
+    // The root of a rounded square is what was squared: in binary, and where
+    // runs hold.
+    const VF largest = hn::Max(max_error, hn::Sqrt(max_noise));
+    sums.max_abs_error = hn::GetLane(hn::MaxOfLanes(DF(), largest));
   }
 
   // As RunSums::Add, in double. The square of a promoted float is exact: it
@@ -105,7 +110,7 @@ struct Accumulators {
       ForParts(run.noise[r], noise + kParts * r, add);
       ForParts(run.signal[r], signal + kParts * r, add);
     }
-    max_error = hn::Max(max_error, run.max_error);
+    max_noise = hn::Max(max_noise, run.max_noise);
   }
 
  private:
