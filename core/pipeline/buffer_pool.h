@@ -15,7 +15,7 @@ class BufferPool {
   // Bytes that may wait for their hash; what comes beyond is read again from
   // the file. Several times what the scheduler lets accumulate.
   static constexpr int64_t kMaxKeptBytes = 16 << 20;
-  // Buffers that nobody uses.
+  // Buffers that nobody uses, beside as many as might wait but don't.
   static constexpr int64_t kMaxSpareBytes = 4 << 20;
 
   // An old buffer, contents and size as they happen to be, or an empty one.
@@ -47,7 +47,9 @@ class BufferPool {
     std::lock_guard lock(mutex_);
     kept_bytes_ -= kept_bytes;
     const auto size = static_cast<int64_t>(buffer.capacity());
-    if (spare_bytes_ + size > kMaxSpareBytes) return;
+    if (kept_bytes_ + spare_bytes_ + size > kMaxKeptBytes + kMaxSpareBytes) {
+      return;
+    }
     spare_bytes_ += size;
     spare_.push_back(std::move(buffer));
   }
