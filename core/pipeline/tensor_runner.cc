@@ -27,9 +27,7 @@ int64_t RunTiles(const TensorJob& job) {
       bytes += range.bytes;
     }
   }
-  const int64_t source = std::max<int64_t>(rows * job.tiling.row_bytes, 1);
-  return std::clamp<int64_t>(
-      std::min(kRunBytes / bytes, kReadAheadBytes / source), 1, kMaxRunTiles);
+  return std::clamp<int64_t>(kRunBytes / bytes, 1, kMaxRunTiles);
 }
 
 }  // namespace

@@ -17,11 +17,11 @@ inline constexpr int64_t kTileElements = 1 << 17;
 // Bytes of a tile of a tensor that is only copied.
 inline constexpr int64_t kCopyTileBytes = 1 << 18;
 
-// Tiles are handed out together up to so many bytes of output: the kernel takes
-// few large pieces in less time than many small ones.
-inline constexpr int64_t kRunBytes = 320 << 10;
-// And up to so many bytes of source, which are read together.
-inline constexpr int64_t kReadAheadBytes = 2 << 20;
+// Tiles are handed out and written together up to so many bytes of output: the
+// kernel takes few large pieces in less time than many small ones.
+inline constexpr int64_t kRunBytes = 1 << 20;
+// And read together up to so many bytes of source.
+inline constexpr int64_t kReadAheadBytes = 1 << 20;
 
 // A tensor as rows. A tensor that is only copied is rows of one byte.
 struct Tiling {
