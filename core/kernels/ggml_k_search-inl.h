@@ -45,11 +45,14 @@ struct alignas(64) LaneArray {
 
 HWY_INLINE VF Splat(float value) { return hn::Set(DF(), value); }
 
+// Added to |v| < 2^22, leaves the nearest integer, ties to even, in the low
+// bits.
+constexpr float kMagic = 0x1.8p23f;
+
 // To the nearest integer, ties to even, for |v| < 2^22.
 HWY_INLINE VF Rounded(VF v) {
 #if HWY_TARGET == HWY_SSSE3 || HWY_TARGET == HWY_SCALAR
-  const VF magic = Splat(12582912.0f);  // 1.5 * 2^23: its last bit is worth 1
-  return hn::Sub(hn::Add(v, magic), magic);
+  return hn::Sub(hn::Add(v, Splat(kMagic)), Splat(kMagic));
 #else
   return hn::Round(v);
 #endif
@@ -152,8 +155,9 @@ struct Batch {
 
 // Whole codes 0..255, or what rounds to such.
 HWY_INLINE void StoreCodes(VF codes, uint8_t* out) {
-  const hn::Rebind<uint8_t, DI> d8;
-  hn::StoreU(hn::DemoteTo(d8, hn::NearestInt(codes)), d8, out);
+  const hn::Rebind<uint8_t, DU> d8;
+  const auto bits = hn::BitCast(DU(), hn::Add(codes, Splat(kMagic)));
+  hn::StoreU(hn::TruncateTo(d8, bits), d8, out);
 }
 
 }  // namespace

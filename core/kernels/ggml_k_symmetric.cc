@@ -8,7 +8,8 @@
 //   a
 //      and for both signs of s; each gets its least-squares s.
 //   2. d is the least F16 that covers the largest s.
-//   3. All whole scales near s / d are tried, with codes for the stored scale.
+//   3. All whole scales near s / d are tried, with codes for the stored scale;
+//      without importance in integers of 16 bits (ggml_k_pairs-inl.h).
 //   4. d is fitted by least squares to all codes of the block, rounded to F16,
 //      and 3 is done again. The least E seen is kept.
 //
@@ -31,6 +32,7 @@
 #define HWY_TARGET_INCLUDE "core/kernels/ggml_k_symmetric.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // Per target, after the line above:
+#include "core/kernels/ggml_k_pairs-inl.h"
 #include "core/kernels/ggml_k_search-inl.h"
 #include "hwy/highway.h"
 
@@ -42,10 +44,12 @@ namespace quant {
 struct SymmetricEffort {
   Grid stretch;      // step 1: a
   int signs;         // step 1: 1 for the sign that gives the larger side -N
-  int window;        // step 3: whole scales to each side
+  int window;        // step 3: whole scales to each side, up to kMostWindow
   int refits;        // step 4
   int refit_window;  // step 3 after step 4
 };
+
+inline constexpr int kMostWindow = 8;
 
 struct SymmetricEfforts {
   SymmetricEffort thorough;  // SearchLevel::kDefault
@@ -72,6 +76,7 @@ template <int kN, int kScaleMax, bool kWeighted>
 class SymmetricSearch {
  public:
   static constexpr int kElems = 16;
+  using Pairs = PairSearch<kN, kElems>;
 
   explicit SymmetricSearch(const SymmetricEffort& effort) : effort_(effort) {}
 
@@ -79,6 +84,7 @@ class SymmetricSearch {
 
   void Search() {
     best_.error = 1e300;
+    if constexpr (!kWeighted) pairs_.Load(blocks_.x);
     for (int r = 0; r < kVirtualLanes; r += kFloatLanes) FitScale(r);
     CoverScales();
     for (int r = 0; r < kVirtualLanes; r += kFloatLanes) {
@@ -176,8 +182,11 @@ class SymmetricSearch {
 
   // Step 2. A scale half a step beyond the largest whole one loses little.
   void CoverScales() {
-    float s = 0;
-    for (float lane : s_.lane) s = std::max(s, std::fabs(lane));
+    VF most = hn::Zero(DF());
+    for (int r = 0; r < kVirtualLanes; r += kFloatLanes) {
+      most = hn::Max(most, hn::Abs(s_.At(r)));
+    }
+    const float s = hn::GetLane(hn::MaxOfLanes(DF(), most));
     SetStep(HalfAbove(s / (kScaleMax + 0.5f), blocks_.magnitude[0].exponent));
   }
 
@@ -188,10 +197,22 @@ class SymmetricSearch {
 
   // Step 3, around scale_.
   void FitWhole(int r, int window) {
+    if constexpr (kWeighted) {
+      FitWholeByErrors(r, window);
+    } else {
+      FitWholeInPairs(r, window);
+    }
+  }
+
+  HWY_INLINE VF WholeNear(VF start, int k) const {
+    return Clamped(hn::Add(start, Splat(k)), -kScaleMax - 1, kScaleMax);
+  }
+
+  void FitWholeByErrors(int r, int window) {
     const VF start = scale_.At(r);
     VF error = Splat(kHuge), scale = start;
     for (int k = -window; k <= window; ++k) {
-      const VF c = Clamped(hn::Add(start, Splat(k)), -kScaleMax - 1, kScaleMax);
+      const VF c = WholeNear(start, k);
       const VF error_c = ErrorOf(r, hn::Mul(c, d_.At(r)));
       const MF better = hn::Lt(error_c, error);
       error = hn::IfThenElse(better, error_c, error);
@@ -199,6 +220,24 @@ class SymmetricSearch {
     }
     scale_.Put(r, scale);
     error_.Put(r, error);
+  }
+
+  void FitWholeInPairs(int r, int window) {
+    const VF start = scale_.At(r);
+    const VF step = hn::Mul(d_.At(r), pairs_.Unit(r));
+    typename Pairs::Trial trials[2 * kMostWindow + 1];
+    for (int k = -window; k <= window; ++k) {
+      trials[k + window] = Pairs::TrialOf(hn::Mul(WholeNear(start, k), step));
+    }
+    VF gain = Splat(-kHuge), scale = start;
+    for (int k = -window; k <= window; ++k) {
+      const VF gain_k = pairs_.Gain(r, trials[k + window]);
+      const MF better = hn::Gt(gain_k, gain);
+      gain = hn::IfThenElse(better, gain_k, gain);
+      scale = hn::IfThenElse(better, WholeNear(start, k), scale);
+    }
+    scale_.Put(r, scale);
+    error_.Put(r, ErrorOf(r, hn::Mul(scale, d_.At(r))));
   }
 
   HWY_INLINE VF ErrorOf(int r, VF s) const {
@@ -220,20 +259,22 @@ class SymmetricSearch {
       xl.Put(r, t.xl);
       ll.Put(r, t.ll);
     }
-    double num = 0, den = 0;
+    double nums[kVirtualLanes], dens[kVirtualLanes];
     for (int j = 0; j < kVirtualLanes; ++j) {
       const double c = scale_.lane[j];
-      num += c * xl.lane[j];
-      den += c * c * ll.lane[j];
+      nums[j] = c * xl.lane[j];
+      dens[j] = c * c * ll.lane[j];
     }
-    const HalfScale d =
-        NearestHalf(den > 0 ? num / den : 0, blocks_.magnitude[0].exponent);
+    const double den = CombineLanes(dens);
+    const HalfScale d = NearestHalf(den > 0 ? CombineLanes(nums) / den : 0,
+                                    blocks_.magnitude[0].exponent);
     if (d.code != 0) SetStep(d);
   }
 
   void KeepBest() {
-    double error = 0;
-    for (float lane : error_.lane) error += lane;
+    double errors[kVirtualLanes];
+    std::copy_n(error_.lane, kVirtualLanes, errors);
+    const double error = CombineLanes(errors);
     if (error >= best_.error) return;
     best_.error = error;
     best_.d = d_half_;
@@ -242,6 +283,7 @@ class SymmetricSearch {
 
   const SymmetricEffort& effort_;
   Batch<kElems> blocks_;
+  Pairs pairs_;  // without weights
   LaneArray s_, d_, scale_, error_;
   HalfScale d_half_;
   Best best_;
@@ -254,34 +296,38 @@ struct SymmetricType {
 };
 
 template <typename Search>
-void EncodeWith(const SymmetricType& type, const SymmetricEffort& effort,
-                const float* x, int64_t n, const float* importance,
-                uint8_t* out) {
-  Search search(effort);
-  KBlock block;
-  for (int64_t i = 0; i < n; i += kKElems, out += type.bytes) {
-    search.blocks().Load(0, x + i, importance ? importance + i : nullptr);
-    if (search.blocks().magnitude[0].zero) {
-      std::fill_n(out, type.bytes, uint8_t{0});
-      continue;
-    }
-    search.Search();
-    search.Write(x + i, block);
-    type.pack(block, out);
+void EncodeBlock(const SymmetricType& type, const float* x,
+                 const float* importance, Search& search, uint8_t* out) {
+  search.blocks().Load(0, x, importance);
+  if (search.blocks().magnitude[0].zero) {
+    std::fill_n(out, type.bytes, uint8_t{0});
+    return;
   }
+  KBlock block;
+  search.Search();
+  search.Write(x, block);
+  type.pack(block, out);
 }
 
+bool AllEqual(const float* importance) {
+  return std::all_of(importance, importance + kKElems,
+                     [=](float v) { return v == importance[0]; });
+}
+
+// Equal importances are none.
 template <int kN, int kScaleMax>
 void EncodeSymmetric(const SymmetricType& type, const float* x, int64_t n,
                      const float* importance, SearchLevel level, uint8_t* out) {
   const SymmetricEffort& effort =
       level == SearchLevel::kFast ? type.efforts.fast : type.efforts.thorough;
-  if (importance != nullptr) {
-    EncodeWith<SymmetricSearch<kN, kScaleMax, true>>(type, effort, x, n,
-                                                     importance, out);
-  } else {
-    EncodeWith<SymmetricSearch<kN, kScaleMax, false>>(type, effort, x, n,
-                                                      importance, out);
+  SymmetricSearch<kN, kScaleMax, false> plain(effort);
+  SymmetricSearch<kN, kScaleMax, true> weighted(effort);
+  for (int64_t i = 0; i < n; i += kKElems, out += type.bytes) {
+    if (importance == nullptr || AllEqual(importance + i)) {
+      EncodeBlock(type, x + i, nullptr, plain, out);
+    } else {
+      EncodeBlock(type, x + i, importance + i, weighted, out);
+    }
   }
 }
 

@@ -158,10 +158,10 @@ HWY_INLINE PairFit FitPairs(const PairTile& tile, int r, int f) {
 #endif
 }
 
-// The peak goes to -f / 16: it alone can lie below -kHalf.
+// The peak goes to -f / 16: it alone can be rounded to less than -kHalf.
 template <int kHalf>
 HWY_INLINE PairFit FitFactor(const PairTile& tile, int r, int f) {
-  return f > kHalf * kPairSteps
+  return f > kHalf * kPairSteps + kPairSteps / 2
              ? FitPairs<-kHalf, kHalf - 1, true>(tile, r, f)
              : FitPairs<-kHalf, kHalf - 1, false>(tile, r, f);
 }
