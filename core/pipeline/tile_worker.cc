@@ -29,9 +29,10 @@ float InputScaleOf(const TensorJob& job, const TensorTask& task) {
 }
 
 // The kernel copies a megabyte in a third less time than four quarters of one.
-// What is only copied is handed on in the buffer that it was read into.
+// What is only copied is handed on in the buffer that it was read into, and
+// codes that are carried over are read as such.
 int64_t TilesReadTogether(const TensorJob& job) {
-  if (!job.any_quantized) return 1;
+  if (!job.any_quantized || job.codes != nullptr) return 1;
   const Tiling& tiling = job.tiling;
   const int64_t rows = std::min(tiling.tile_rows, tiling.rows);
   return kReadAheadBytes / std::max<int64_t>(rows * tiling.row_bytes, 1);

@@ -22,6 +22,9 @@ inline constexpr double kFloatDenormMin = 1.401298464324817e-45;
 // ADR 24).
 inline constexpr double kSumRelative = 17.0 / (1 << 24);
 
+// The same of a ratio of two sums, in decibels: 10 log10(1 + 2 kSumRelative).
+inline constexpr double kDecibelSlack = 1e-5;
+
 // Methods with scale rule mse against rtn with minmax, on normal weights, in
 // groups of 128: the largest ratio of the squared errors that counts as
 // measurably better.

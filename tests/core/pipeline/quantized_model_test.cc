@@ -11,6 +11,7 @@
 #include "core/base/error.h"
 #include "core/tensor/float_formats.h"
 #include "tests/core/pipeline/pipeline_test_util.h"
+#include "tests/core/tolerances.h"
 
 namespace quant {
 namespace {
@@ -120,7 +121,7 @@ TEST(QuantizedModel, IsWhatWasMeasured) {
       EXPECT_EQ((*model)->config_json().find("quantization_config"),
                 std::string::npos);
       EXPECT_NEAR(SqnrOf(**source, **model), output.metrics.at("sqnr_db"),
-                  1e-9);
+                  kDecibelSlack);
       ASSERT_NO_FATAL_FAILURE(ExpectRanges(**model));
     }
   }
