@@ -123,6 +123,7 @@ struct Accumulators {
   }
 };
 
+// Rare, and out of line: two copies of an encoder need not share registers.
 template <class Encode>
 HWY_NOINLINE void AddInDouble(int64_t i, int64_t count, Accumulators& acc,
                               const Encode& encode) {

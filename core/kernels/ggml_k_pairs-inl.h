@@ -7,7 +7,7 @@
 // is the sum of squares, in units of (peak / U)^2, that a sub-block with the
 // scale s explains: sum(u u) less its squared error. U and F are about as large
 // as each other at the scales that matter, U F = 2^15 N, so that codes are
-// those of x but for weights within 1/64 of a step of a tie.
+// those of x but for weights within 1/32 of a step of a tie.
 //
 // Legend: i element of a sub-block (0..kElems-1), p pair of elements p and
 // p + kElems / 2; lanes are sub-blocks, as in ggml_k_search-inl.h.

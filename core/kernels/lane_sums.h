@@ -5,8 +5,8 @@
 // elements 256 k to 256 k + 255 of a group, of as many whole groups as fit
 // (SummedTogether), or of a call, where there are no groups.
 // A run has at most 16 squares per lane. They are added in float, and the run's
-// sums in double: right to (16 + 1) 2^-24 = 1.0e-6 at worst, to about 1e-8 over
-// many runs, for a third of the time. A run with a lane's sum outside of
+// sums in double: right to (16 + 1) 2^-24 = 1.0e-6 at worst, to about 1e-8 on
+// random weights. A run with a lane's sum outside of
 // kLeastRunSum..kMostRunSum is added in double, as other kernels add all.
 #ifndef QUANT_CORE_KERNELS_LANE_SUMS_H_
 #define QUANT_CORE_KERNELS_LANE_SUMS_H_
