@@ -89,6 +89,20 @@ TEST_P(IntCodesTest, EqualsItsTwinAtEveryLength) {
   }
 }
 
+// Runs of sums (lane_sums.h) that end within a group, and that hold several.
+TEST_P(IntCodesTest, EqualsItsTwinAcrossRuns) {
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal(0, 8);
+  for (int64_t n : {256, 257, 600}) {
+    for (int64_t group : {16, 96, 100, 128, 256, 300}) {
+      const Grid grid = RandomGrid(n / group + 1, 4, true, random);
+      std::vector<float> x(n);
+      for (float& v : x) v = Narrowed(normal(random), true);
+      ExpectLikeTwin(RowOf(n, group, 4, grid, true, true), x.data(), 0);
+    }
+  }
+}
+
 // Every quotient of two BF16 significands, at exponents from far below a step
 // to far beyond the range: among them are all exact ties.
 TEST_P(IntCodesTest, NarrowRowsRoundEveryRatioExactly) {
