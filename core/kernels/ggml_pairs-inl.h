@@ -1,5 +1,5 @@
-// The search for the scale of Q4_0 and Q5_0 with equal weights, in integers of
-// 16 bits: two elements per lane of 32 bits, and no rounding in the sums.
+// The search for the scale of Q4_0 and Q5_0 with equal weights, by the sums of
+// ggml_pair_sums-inl.h:
 //
 //   u_e = rint(2048 x_e / peak),   v_e = clamp((F u_e + 2^14) >> 15)
 //   d = (peak / 2048) * sum(u v) / sum(v v)
@@ -21,6 +21,7 @@
 #define QUANT_CORE_KERNELS_GGML_PAIRS_INL_H_
 #endif
 
+#include "core/kernels/ggml_pair_sums-inl.h"
 #include "core/kernels/ggml_peaks-inl.h"
 #include "core/kernels/ggml_tile-inl.h"
 #include "hwy/highway.h"
@@ -30,20 +31,14 @@ namespace quant {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr int kPairs = kTileElems / 2;
+constexpr int kTilePairs = kTileElems / 2;
 constexpr float kPairPeak = 2048;  // what the peak becomes
 constexpr int kPairSteps = 16;     // of F per code
 
 struct PairTile {
   alignas(64) float peaks[kTileBlocks];  // of largest magnitude, signed
   alignas(64) float units[kTileBlocks];  // kPairPeak / peak
-  // Element p low, p + 16 high. [16 pairs][16 blocks]
-  alignas(64) int32_t pairs[kPairs * kTileBlocks];
-};
-
-struct PairFit {
-  VI uv;  // sum of u v
-  VI vv;  // sum of v v
+  PairLanes<kTilePairs> lanes;           // element p low, p + 16 high
 };
 
 // x [16, 32] -> tile.peaks; whether all are within the ceiling.
@@ -66,29 +61,24 @@ HWY_INLINE VF UnitOf(VF peak) {
                  hn::IfThenElse(zero, hn::Set(df, 1.0f), peak));
 }
 
-// x [16, 32] -> tile.pairs
+// x [16, 32] -> tile.lanes
 HWY_INLINE void LoadPairs(const float* x, PairTile& tile) {
   const DF df;
-  const DI di;
-  const VF magic = hn::Set(df, 0x1.8p23f);  // leaves the integer in low bits
-  alignas(64) float rows[kTileBlocks * kPairs];
+  alignas(64) float rows[kTileBlocks * kTilePairs];
   for (int b = 0; b < kTileBlocks; ++b) {
     const VF unit = hn::Set(df, tile.units[b]);
-    for (int p = 0; p < kPairs; p += kFloatLanes) {
+    for (int p = 0; p < kTilePairs; p += kFloatLanes) {
       const float* at = x + b * kTileElems + p;
       const VF first = hn::Mul(hn::LoadU(df, at), unit);
-      const VF second = hn::Mul(hn::LoadU(df, at + kPairs), unit);
-      const VI low = hn::BitCast(di, hn::Add(first, magic));
-      const VI high = hn::BitCast(di, hn::Add(second, magic));
-      const VI pair =
-          hn::Or(hn::And(low, hn::Set(di, 0xFFFF)), hn::ShiftLeft<16>(high));
-      hn::Store(hn::BitCast(df, pair), df, rows + b * kPairs + p);
+      const VF second = hn::Mul(hn::LoadU(df, at + kTilePairs), unit);
+      hn::Store(hn::BitCast(df, PairOf(first, second)), df,
+                rows + b * kTilePairs + p);
     }
   }
-  float* to = reinterpret_cast<float*>(tile.pairs);
+  float* to = reinterpret_cast<float*>(tile.lanes.pair);
   for (int b = 0; b < kTileBlocks; b += kFloatLanes) {
-    for (int p = 0; p < kPairs; p += 4) {
-      const Quad quad = LoadTransposed<kPairs>(rows + b * kPairs + p);
+    for (int p = 0; p < kTilePairs; p += 4) {
+      const Quad quad = LoadTransposed<kTilePairs>(rows + b * kTilePairs + p);
       quad.Store(to + p * kTileBlocks + b);
     }
   }
@@ -123,50 +113,16 @@ HWY_INLINE void LoadPairTile(const float* x, int64_t count, PairTile& tile) {
   LoadWholePairTile(padded, tile);
 }
 
-// Codes kLo..kHi for the factor -f, which reaches below kLo if kClipsPeak.
-template <int kLo, int kHi, bool kClipsPeak>
-HWY_INLINE PairFit FitPairs(const PairTile& tile, int r, int f) {
-  const DI di;
-#if HWY_TARGET == HWY_SCALAR
-  int32_t uv = 0, vv = 0;
-  for (int p = 0; p < kPairs; ++p) {
-    const int32_t pair = tile.pairs[p * kTileBlocks + r];
-    for (const int32_t u : {int32_t{static_cast<int16_t>(pair)}, pair >> 16}) {
-      const int32_t v = std::clamp((-f * u + (1 << 14)) >> 15, kLo, kHi);
-      uv += u * v;
-      vv += v * v;
-    }
-  }
-  return {hn::Set(di, uv), hn::Set(di, vv)};
-#else
-  const hn::RepartitionToNarrow<DI> d16;
-  const auto factor = hn::Set(d16, static_cast<int16_t>(-f));
-  PairFit fit{hn::Zero(di), hn::Zero(di)};
-  VI odd_uv = hn::Zero(di), odd_vv = odd_uv;  // where the target needs them
-  HWY_UNROLL(4)
-  for (int p = 0; p < kPairs; ++p) {
-    const int32_t* at = tile.pairs + p * kTileBlocks + r * kFloatLanes;
-    const auto u = hn::BitCast(d16, hn::Load(di, at));
-    auto v = hn::Min(hn::MulFixedPoint15(u, factor), hn::Set(d16, kHi));
-    if constexpr (kClipsPeak) v = hn::Max(v, hn::Set(d16, kLo));
-    fit.uv = hn::ReorderWidenMulAccumulate(di, u, v, fit.uv, odd_uv);
-    fit.vv = hn::ReorderWidenMulAccumulate(di, v, v, fit.vv, odd_vv);
-  }
-  fit.uv = hn::RearrangeToOddPlusEven(fit.uv, odd_uv);
-  fit.vv = hn::RearrangeToOddPlusEven(fit.vv, odd_vv);
-  return fit;
-#endif
-}
-
 // The peak goes to -f / 16: it alone can be rounded to less than -kHalf.
 template <int kHalf>
-HWY_INLINE PairFit FitFactor(const PairTile& tile, int r, int f) {
+HWY_INLINE PairSums FitFactor(const PairTile& tile, int r, int f) {
+  const PairVec factor = BothHalves(-f);
   return f > kHalf * kPairSteps + kPairSteps / 2
-             ? FitPairs<-kHalf, kHalf - 1, true>(tile, r, f)
-             : FitPairs<-kHalf, kHalf - 1, false>(tile, r, f);
+             ? SumsOf<-kHalf, kHalf - 1, true>(tile.lanes, r, factor)
+             : SumsOf<-kHalf, kHalf - 1, false>(tile.lanes, r, factor);
 }
 
-// The best scale for the blocks of register r, whose codes are
+// The best scale for the blocks of lanes r and on, whose codes are
 // -kHalf..kHalf-1; zero for zero blocks. `factors`: F of the candidates.
 template <int kHalf, int kCount>
 HWY_INLINE VF FindPairScale(const PairTile& tile, int r,
@@ -174,15 +130,15 @@ HWY_INLINE VF FindPairScale(const PairTile& tile, int r,
   const DF df;
   VF uv = hn::Zero(df), vv = hn::Set(df, 1.0f);
   for (int i = 0; i < count; ++i) {
-    const PairFit fit = FitFactor<kHalf>(tile, r, factors[i]);
-    const VF new_uv = hn::ConvertTo(df, fit.uv);
-    const VF new_vv = hn::ConvertTo(df, fit.vv);
+    const PairSums sums = FitFactor<kHalf>(tile, r, factors[i]);
+    const VF new_uv = hn::ConvertTo(df, sums.uv);
+    const VF new_vv = hn::ConvertTo(df, sums.vv);
     const VF gain = hn::Mul(hn::Mul(new_uv, new_uv), vv);
     const MF better = hn::Gt(gain, hn::Mul(hn::Mul(uv, uv), new_vv));
     uv = hn::IfThenElse(better, new_uv, uv);
     vv = hn::IfThenElse(better, new_vv, vv);
   }
-  const VF peak = hn::Load(df, tile.peaks + r * kFloatLanes);
+  const VF peak = hn::Load(df, tile.peaks + r);
   const MF zero = hn::Lt(hn::Abs(peak), hn::Set(df, kTileFloor));
   const VF scale = hn::Mul(hn::Mul(peak, hn::Set(df, 1 / kPairPeak)),
                            hn::Mul(uv, InverseOrZero(vv)));

@@ -108,7 +108,8 @@ HWY_INLINE void ChooseScales(const float* x, int64_t count, SearchLevel search,
   PairTile tile;
   LoadPairTile(x, count, tile);
   for (int r = 0; r < kRegisters; ++r) {
-    KeepScale(FindPairScale<kHalf>(tile, r, factors, tried), r, out);
+    KeepScale(FindPairScale<kHalf>(tile, r * kFloatLanes, factors, tried), r,
+              out);
   }
 }
 
