@@ -17,7 +17,7 @@
 #include "server/api/job_log.h"
 #include "server/api/names.h"
 #include "server/api/ownership.h"
-#include "server/api/stream_reactor.h"
+#include "server/api/write_stream.h"
 
 namespace quant {
 namespace {
@@ -54,13 +54,12 @@ absl::Status OutOfRange(absl::string_view message, absl::string_view field) {
 // A file that is read as a whole is checked against its digest on the way: the
 // last chunk is held back until the digest is right. Once is enough while the
 // file is not touched: clients check what they get.
-class ReadStream final
-    : public StreamReactor<grpc::ServerWriteReactor<grpc::ByteBuffer>> {
+class ReadStream final : public WriteStream<grpc::ByteBuffer> {
  public:
   // `readable`: whether the message was a ReadRequest.
   ReadStream(const ApiEnv& env, grpc::CallbackServerContext* context,
              const ReadRequest& request, bool readable)
-      : StreamReactor(env, kRead, context),
+      : WriteStream(env, kRead, context),
         request_(request),
         readable_(readable) {}
 
@@ -142,37 +141,19 @@ class ReadStream final
                      ": the stored bytes don't match the artifact's digest"));
   }
 
-  void OnWriteDone(bool ok) override {
-    std::lock_guard lock(mutex_);
-    writing_ = false;
-    if (!ok) {
-      return EndLocked(MakeError(absl::StatusCode::kCancelled,
-                                 Reason::kCancelled, "the caller has left"));
-    }
-    PumpLocked();
-  }
-
-  void PumpLocked() {
+  void PumpLocked() override {
     if (ended_ || writing_) return;
     if (filled_) {
       current_.Swap(&spare_);
       filled_ = false;
-      writing_ = true;
-      write_start_ = env_.clock.MonotonicMicros();
-      StartWrite(&current_);
+      StartWriteLocked();
       if (!exhausted_) Continue([this] { Fill(); });
     } else if (exhausted_) {
       EndLocked(absl::OkStatus());
     }
   }
 
-  void TickLocked(int64_t now) override {
-    if (writing_ && now - write_start_ > env_.options.read_stall_micros) {
-      EndLocked(MakeError(absl::StatusCode::kUnavailable, Reason::kSlowConsumer,
-                          "the reader takes no bytes; read on from where it "
-                          "stands"));
-    }
-  }
+  void TickLocked(int64_t now) override { EndIfStalledLocked(now); }
 
   const ReadRequest request_;
   const bool readable_;
@@ -185,11 +166,8 @@ class ReadStream final
   // The step's, until filled_; then under mutex_.
   grpc::ByteBuffer spare_;
   // Under mutex_.
-  grpc::ByteBuffer current_;
   bool filled_ = false;
   bool exhausted_ = false;
-  bool writing_ = false;
-  int64_t write_start_ = 0;
 };
 
 }  // namespace

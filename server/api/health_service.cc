@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/error.h"
-#include "server/api/stream_reactor.h"
+#include "server/api/write_stream.h"
 
 namespace quant {
 namespace {
@@ -42,39 +42,29 @@ HealthCheckResponse::ServingStatus StatusOf(const ApiEnv& env,
 }
 
 // Sends the status at once, and again whenever a tick finds it changed.
-class HealthStream final
-    : public StreamReactor<grpc::ServerWriteReactor<HealthCheckResponse>> {
+class HealthStream final : public WriteStream<HealthCheckResponse> {
  public:
   HealthStream(const ApiEnv& env, grpc::CallbackServerContext* context,
                const HealthCheckRequest& request)
-      : StreamReactor(env, kWatch, context), service_(request.service()) {}
+      : WriteStream(env, kWatch, context), service_(request.service()) {}
 
  private:
   void Begin() override {
     std::lock_guard lock(mutex_);
-    TickLocked(0);
+    PumpLocked();
   }
 
-  void TickLocked(int64_t now) override {
+  void TickLocked(int64_t now) override { PumpLocked(); }
+
+  void PumpLocked() override {
+    if (ended_ || writing_) return;
     const auto status = StatusOf(env_, service_);
-    if (writing_ || status == current_.status()) return;
+    if (status == current_.status()) return;  // UNKNOWN before the first write
     current_.set_status(status);
-    writing_ = true;
-    StartWrite(&current_);
-  }
-
-  void OnWriteDone(bool ok) override {
-    std::lock_guard lock(mutex_);
-    writing_ = false;
-    if (!ok) {
-      EndLocked(MakeError(absl::StatusCode::kCancelled, Reason::kCancelled,
-                          "the caller has left"));
-    }
+    StartWriteLocked();
   }
 
   const std::string service_;
-  bool writing_ = false;
-  HealthCheckResponse current_;  // UNKNOWN until the first write
 };
 
 }  // namespace

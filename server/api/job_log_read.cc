@@ -13,7 +13,7 @@
 #include "server/api/job_log.h"
 #include "server/api/names.h"
 #include "server/api/ownership.h"
-#include "server/api/stream_reactor.h"
+#include "server/api/write_stream.h"
 
 namespace quant {
 namespace {
@@ -38,17 +38,15 @@ absl::Status OutOfRange(absl::string_view message, absl::string_view field) {
 
 // One write in flight, one step on the executor at a time; a change of the log
 // or of the job asks for another.
-class LogStream final
-    : public StreamReactor<grpc::ServerWriteReactor<grpc::ByteBuffer>>,
-      public std::enable_shared_from_this<LogStream> {
+class LogStream final : public WriteStream<grpc::ByteBuffer>,
+                        public std::enable_shared_from_this<LogStream> {
  public:
   LogStream(const ApiEnv& env, grpc::CallbackServerContext* context,
             const ReadRequest& request)
-      : StreamReactor(env, kRead, context),
+      : WriteStream(env, kRead, context),
         request_(request),
         next_(request.read_offset()),
-        start_(env.clock.MonotonicMicros()),
-        last_write_(start_) {}
+        start_(env.clock.MonotonicMicros()) {}
 
  private:
   void Begin() override {
@@ -80,8 +78,8 @@ class LogStream final
       if (auto self = weak.lock()) self->OnChange();
     };
     const uint64_t log = env_.logs.Subscribe(id_, changed);
-    const uint64_t job = env_.jobs.Subscribe(
-        id_, [changed](const JobStore::Change& change) {
+    const uint64_t job =
+        env_.jobs.Subscribe(id_, [changed](const JobStore::Change& change) {
           if (change.durable) changed();
         });
     bool late = false;
@@ -135,17 +133,7 @@ class LogStream final
         "read_offset");
   }
 
-  void OnWriteDone(bool ok) override {
-    std::lock_guard lock(mutex_);
-    writing_ = false;
-    if (!ok) {
-      return EndLocked(MakeError(absl::StatusCode::kCancelled,
-                                 Reason::kCancelled, "the caller has left"));
-    }
-    PumpLocked();
-  }
-
-  void PumpLocked() {
+  void PumpLocked() override {
     if (ended_ || writing_ || stepping_) return;
     if (!data_.empty()) return WriteLocked(std::exchange(data_, {}));
     if (left_ == 0) return EndLocked(absl::OkStatus());
@@ -156,9 +144,7 @@ class LogStream final
 
   void WriteLocked(std::string data) {
     current_ = MessageOf(std::move(data));
-    writing_ = true;
-    last_write_ = env_.clock.MonotonicMicros();
-    StartWrite(&current_);
+    StartWriteLocked();
   }
 
   void TickLocked(int64_t now) override {
@@ -168,12 +154,7 @@ class LogStream final
                                  "the stream is old; read on from where it "
                                  "stands"));
     }
-    if (writing_ && now - last_write_ > env_.options.read_stall_micros) {
-      return EndLocked(MakeError(absl::StatusCode::kUnavailable,
-                                 Reason::kSlowConsumer,
-                                 "the reader takes no bytes; read on from "
-                                 "where it stands"));
-    }
+    if (EndIfStalledLocked(now)) return;
     if (!writing_ && now - last_write_ >= env_.options.heartbeat_micros) {
       WriteLocked("");
     }
@@ -198,12 +179,9 @@ class LogStream final
   std::string data_;  // read and not yet on its way
   bool stepping_ = true;
   bool dirty_ = false;
-  bool writing_ = false;
-  grpc::ByteBuffer current_;
   uint64_t log_subscription_ = 0;
   uint64_t job_subscription_ = 0;
   const int64_t start_;
-  int64_t last_write_;
 };
 
 }  // namespace

@@ -12,7 +12,7 @@
 #include "server/api/job_proto.h"
 #include "server/api/names.h"
 #include "server/api/ownership.h"
-#include "server/api/stream_reactor.h"
+#include "server/api/write_stream.h"
 
 namespace quant {
 namespace {
@@ -32,17 +32,15 @@ constexpr int kMaxPending = 64;
 //
 // One write is in flight, one read of the store at a time. Whatever happens
 // (change, write done, tick) sets a flag and calls PumpLocked.
-class WatchStream final
-    : public StreamReactor<grpc::ServerWriteReactor<Response>>,
-      public std::enable_shared_from_this<WatchStream> {
+class WatchStream final : public WriteStream<Response>,
+                          public std::enable_shared_from_this<WatchStream> {
  public:
   WatchStream(const ApiEnv& env, grpc::CallbackServerContext* context,
               const v1::WatchJobRequest& request)
-      : StreamReactor(env, kWatchJob, context),
+      : WriteStream(env, kWatchJob, context),
         name_(request.name()),
         cursor_(request.after_sequence()),
-        start_(env.clock.MonotonicMicros()),
-        last_write_(start_) {
+        start_(env.clock.MonotonicMicros()) {
     env_.metrics.watch.Opened();
   }
 
@@ -51,7 +49,6 @@ class WatchStream final
   void TickLocked(int64_t now) override;
   void EndedLocked(const absl::Status& status) override;
   void Released() override;
-  void OnWriteDone(bool ok) override;
   void OnChange(const JobStore::Change& change);
 
   // Steps on the executor.
@@ -62,7 +59,7 @@ class WatchStream final
   // Takes what a step has read. `more`: read again when it is written.
   void Deliver(std::deque<Response> responses, int64_t cursor, bool more);
 
-  void PumpLocked();
+  void PumpLocked() override;
   void WriteLocked(Response response);
   Response UnsequencedLocked(Response::Kind kind) const;
   Response HeartbeatLocked() const;
@@ -77,12 +74,9 @@ class WatchStream final
   std::deque<Response> pending_;
   std::optional<std::string> progress_;  // serialized v1::Progress
   bool heartbeat_due_ = false;
-  bool writing_ = false;
-  Response current_;  // the message in flight
   bool changed_since_write_ = false;
   bool checking_ = false;
   const int64_t start_;
-  int64_t last_write_;
 };
 
 void WatchStream::Begin() {
@@ -199,16 +193,6 @@ void WatchStream::OnChange(const JobStore::Change& change) {
   PumpLocked();
 }
 
-void WatchStream::OnWriteDone(bool ok) {
-  std::lock_guard lock(mutex_);
-  writing_ = false;
-  if (!ok) {
-    return EndLocked(MakeError(absl::StatusCode::kCancelled, Reason::kCancelled,
-                               "the caller has left"));
-  }
-  PumpLocked();
-}
-
 void WatchStream::PumpLocked() {
   if (ended_ || writing_ || !opened_) return;
   if (!pending_.empty()) {
@@ -232,7 +216,6 @@ void WatchStream::PumpLocked() {
 
 void WatchStream::WriteLocked(Response response) {
   current_ = std::move(response);
-  last_write_ = env_.clock.MonotonicMicros();
   heartbeat_due_ = false;
   changed_since_write_ = false;
   if (current_.kind() == Response::FINAL) {
@@ -240,8 +223,7 @@ void WatchStream::WriteLocked(Response response) {
     return StartWriteAndFinish(&current_, grpc::WriteOptions(),
                                EndedWithLocked(absl::OkStatus()));
   }
-  writing_ = true;
-  StartWrite(&current_);
+  StartWriteLocked();
 }
 
 Response WatchStream::UnsequencedLocked(Response::Kind kind) const {

@@ -13,6 +13,8 @@
 #include <initializer_list>
 #include <vector>
 
+#include "core/base/sanitizer.h"
+
 namespace quant {
 namespace {
 
@@ -30,11 +32,7 @@ constexpr uint32_t kX32Bit = 0x40000000;
 
 // Sanitizers look at their own process by other processes, and show stacks by a
 // program.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kProcesses = true;
-#else
-constexpr bool kProcesses = false;
-#endif
+constexpr bool kProcesses = QUANT_SANITIZED;
 
 constexpr int kRefused[] = {
     // The network, and the local sockets of other services.

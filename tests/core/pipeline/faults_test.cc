@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/error.h"
 #include "core/base/file.h"
+#include "core/base/sanitizer.h"
 #include "core/container/safetensors.h"
 #include "core/pipeline/publish.h"
 #include "tests/core/pipeline/pipeline_test_util.h"
@@ -219,7 +220,7 @@ void WriteSparseModel(const std::string& directory,
 }
 
 // What a sanitizer keeps is several times the bound.
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !QUANT_SANITIZED
 TEST(Memory, PeakStaysBelowThePlannedBoundAndDoesNotGrow) {
   TempDir dir;
   int64_t peaks[2] = {};

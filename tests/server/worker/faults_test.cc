@@ -5,17 +5,14 @@
 #include <future>
 
 #include "core/base/error.h"
+#include "core/base/sanitizer.h"
 #include "tests/server/worker/worker_test_base.h"
 
 namespace quant {
 namespace {
 
 // Of an attempt: half of Slow() must fit.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int kTimeoutSeconds = 90;
-#else
-constexpr int kTimeoutSeconds = 10;
-#endif
+constexpr int kTimeoutSeconds = QUANT_SANITIZED ? 90 : 10;
 
 class FaultsTest : public WorkerTest {
  protected:

@@ -17,6 +17,7 @@
 #include <fstream>
 #include <thread>
 
+#include "core/base/sanitizer.h"
 #include "tests/server/worker/worker_test_base.h"
 
 namespace quant {
@@ -133,7 +134,7 @@ TEST_F(SandboxTest, WritesInTheWorkDirectoryOnly) {
   EXPECT_EQ(InSandbox([&] { return OpenError(outside, O_RDONLY); }), 0);
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !QUANT_SANITIZED
 TEST_F(SandboxTest, NoPrograms) {
   EXPECT_EQ(InSandbox([] {
               char name[] = "/bin/true";
