@@ -5,13 +5,14 @@
 // (1 where there is none). In a sub-block, with s = d * scale:
 //
 //   1. The largest magnitude gets code -(N + a), for a small grid of stretches
-//   a
-//      and for both signs of s; each gets its least-squares s.
+//      a and for both signs of s; each gets its least-squares s.
 //   2. d is the least F16 that covers the largest s.
-//   3. All whole scales near s / d are tried, with codes for the stored scale;
-//      without importance in integers of 16 bits (ggml_k_pairs-inl.h).
+//   3. All whole scales near s / d are tried, with codes for the stored scale.
 //   4. d is fitted by least squares to all codes of the block, rounded to F16,
 //      and 3 is done again. The least E seen is kept.
+//
+// Without importance 1 and 3 are done in integers of 16 bits, whose sums also
+// give E and serve 4 (ggml_k_pairs-inl.h).
 //
 // Source of the block types and of the reference search: ggml, which tries 19
 // stretches of one sign, then rounds each scale to a whole number without
@@ -155,6 +156,32 @@ class SymmetricSearch {
 
   // Step 1. With the best s for its codes, E = sum w x^2 - xl^2 / ll.
   void FitScale(int r) {
+    if constexpr (kWeighted) {
+      FitScaleByErrors(r);
+    } else {
+      FitScaleInPairs(r);
+    }
+  }
+
+  void FitScaleInPairs(int r) {
+    VF peak = pairs_.Peak(r);
+    VF gain = hn::Zero(DF()), t = gain;
+    for (int sign = 0; sign < effort_.signs; ++sign) {
+      for (int a = 0; a < effort_.stretch.count; ++a) {
+        const VF tried = hn::Mul(peak, Splat(1 / (kN + effort_.stretch.At(a))));
+        const auto fit = pairs_.FitOf(r, Pairs::TrialOf(tried));
+        const VF t_a = hn::Div(fit.uv, hn::Max(fit.vv, Splat(1.0f)));
+        const VF gain_a = hn::Mul(t_a, fit.uv);
+        const MF better = hn::Gt(gain_a, gain);
+        gain = hn::IfThenElse(better, gain_a, gain);
+        t = hn::IfThenElse(better, t_a, t);
+      }
+      peak = hn::Neg(peak);
+    }
+    s_.Put(r, hn::Mul(t, pairs_.Step(r)));
+  }
+
+  void FitScaleByErrors(int r) {
     VF least = hn::Zero(DF()), most = least;
     for (int i = 0; i < kElems; ++i) {
       least = hn::Min(least, blocks_.x[i].At(r));
@@ -229,15 +256,22 @@ class SymmetricSearch {
     for (int k = -window; k <= window; ++k) {
       trials[k + window] = Pairs::TrialOf(hn::Mul(WholeNear(start, k), step));
     }
-    VF gain = Splat(-kHuge), scale = start;
+    VF scale = start;
+    typename Pairs::Fit best = {scale, scale, Splat(-kHuge)};
     for (int k = -window; k <= window; ++k) {
-      const VF gain_k = pairs_.Gain(r, trials[k + window]);
-      const MF better = hn::Gt(gain_k, gain);
-      gain = hn::IfThenElse(better, gain_k, gain);
+      const auto fit = pairs_.FitOf(r, trials[k + window]);
+      const MF better = hn::Gt(fit.gain, best.gain);
       scale = hn::IfThenElse(better, WholeNear(start, k), scale);
+      best = {hn::IfThenElse(better, fit.uv, best.uv),
+              hn::IfThenElse(better, fit.vv, best.vv),
+              hn::IfThenElse(better, fit.gain, best.gain)};
     }
     scale_.Put(r, scale);
-    error_.Put(r, ErrorOf(r, hn::Mul(scale, d_.At(r))));
+    const VF x_per_u = pairs_.Step(r);
+    const VF error = hn::Sub(pairs_.Energy(r), best.gain);
+    error_.Put(r, hn::Mul(hn::Mul(error, x_per_u), x_per_u));
+    xl_.Put(r, hn::Mul(best.uv, x_per_u));
+    ll_.Put(r, best.vv);
   }
 
   HWY_INLINE VF ErrorOf(int r, VF s) const {
@@ -251,11 +285,20 @@ class SymmetricSearch {
     return error;
   }
 
+  // Of the codes that step 3 found.
+  HWY_INLINE Sums SumsOfScale(int r) const {
+    if constexpr (kWeighted) {
+      return SumsOf(r, SignedInverse(hn::Mul(scale_.At(r), d_.At(r))));
+    } else {
+      return {xl_.At(r), ll_.At(r)};
+    }
+  }
+
   // Step 4.
   void RefitStep() {
     LaneArray xl, ll;
     for (int r = 0; r < kVirtualLanes; r += kFloatLanes) {
-      const Sums t = SumsOf(r, SignedInverse(hn::Mul(scale_.At(r), d_.At(r))));
+      const Sums t = SumsOfScale(r);
       xl.Put(r, t.xl);
       ll.Put(r, t.ll);
     }
@@ -283,8 +326,9 @@ class SymmetricSearch {
 
   const SymmetricEffort& effort_;
   Batch<kElems> blocks_;
-  Pairs pairs_;  // without weights
   LaneArray s_, d_, scale_, error_;
+  Pairs pairs_;        // without weights
+  LaneArray xl_, ll_;  // the same
   HalfScale d_half_;
   Best best_;
 };

@@ -25,7 +25,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace quant {
 namespace HWY_NAMESPACE {
-namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 using PairFloats = hn::CappedTag<float, kVirtualLanes>;
@@ -46,7 +45,13 @@ HWY_INLINE PairVec PairOf(hn::Vec<PairFloats> low, hn::Vec<PairFloats> high) {
   const auto magic = hn::Set(PairFloats(), 0x1.8p23f);
   const PairVec a = hn::BitCast(di, hn::Add(low, magic));
   const PairVec b = hn::BitCast(di, hn::Add(high, magic));
+#if HWY_TARGET == HWY_SCALAR
   return hn::Or(hn::And(a, hn::Set(di, 0xFFFF)), hn::ShiftLeft<16>(b));
+#else
+  const hn::RepartitionToNarrow<PairTag> d16;
+  return hn::BitCast(di, hn::OddEven(hn::BitCast(d16, hn::ShiftLeft<16>(b)),
+                                     hn::BitCast(d16, a)));
+#endif
 }
 
 // v in both halves of every lane.
@@ -96,7 +101,28 @@ HWY_INLINE PairSums SumsOf(const PairLanes<kPairs>& lanes, int r,
 #endif
 }
 
-}  // namespace
+// sum(u u), of lanes r and on.
+template <int kPairs>
+HWY_INLINE PairVec EnergyOf(const PairLanes<kPairs>& lanes, int r) {
+  const PairTag di;
+#if HWY_TARGET == HWY_SCALAR
+  int32_t uu = 0;
+  for (const auto& pair : lanes.pair) {
+    const int32_t low = static_cast<int16_t>(pair[r]), high = pair[r] >> 16;
+    uu += low * low + high * high;
+  }
+  return hn::Set(di, uu);
+#else
+  const hn::RepartitionToNarrow<PairTag> d16;
+  PairVec uu = hn::Zero(di), odd_uu = uu;
+  for (const auto& pair : lanes.pair) {
+    const auto u = hn::BitCast(d16, hn::Load(di, pair + r));
+    uu = hn::ReorderWidenMulAccumulate(di, u, u, uu, odd_uu);
+  }
+  return hn::RearrangeToOddPlusEven(uu, odd_uu);
+#endif
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace quant
 HWY_AFTER_NAMESPACE();

@@ -21,6 +21,10 @@
 #define QUANT_CORE_KERNELS_GGML_PAIRS_INL_H_
 #endif
 
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
+
 #include "core/kernels/ggml_pair_sums-inl.h"
 #include "core/kernels/ggml_peaks-inl.h"
 #include "core/kernels/ggml_tile-inl.h"
@@ -36,21 +40,32 @@ constexpr float kPairPeak = 2048;  // what the peak becomes
 constexpr int kPairSteps = 16;     // of F per code
 
 struct PairTile {
+  const float* x;                        // [16, 32], within the ceiling
   alignas(64) float peaks[kTileBlocks];  // of largest magnitude, signed
   alignas(64) float units[kTileBlocks];  // kPairPeak / peak
   PairLanes<kTilePairs> lanes;           // element p low, p + 16 high
+  alignas(
+      64) float copy[kTileElems * kTileBlocks];  // where x can't be the source
 };
 
-// x [16, 32] -> tile.peaks; whether all are within the ceiling.
-HWY_INLINE bool FindPeaks(const float* x, PairTile& tile) {
+// tile.x -> tile.peaks; whether all are within the ceiling.
+HWY_INLINE bool FindPeaks(PairTile& tile) {
   const DF df;
   bool within = true;
-  PeaksOfBlocks(x, kTileBlocks, tile.peaks);
+  PeaksOfBlocks(tile.x, kTileBlocks, tile.peaks);
   for (int b = 0; b < kTileBlocks; b += kFloatLanes) {
     const VF peak = hn::Abs(hn::Load(df, tile.peaks + b));
     within &= hn::AllTrue(df, hn::Le(peak, hn::Set(df, kTileCeiling)));
   }
   return within;
+}
+
+HWY_NOINLINE void ClampToCeiling(PairTile& tile) {
+  for (int i = 0; i < kTileElems * kTileBlocks; i += kFloatLanes) {
+    const VF value = hn::LoadU(DF(), tile.x + i);
+    hn::Store(Clamp(value, -kTileCeiling, kTileCeiling), DF(), tile.copy + i);
+  }
+  tile.x = tile.copy;
 }
 
 // Blocks of zeros get the unit of a peak of one.
@@ -61,14 +76,33 @@ HWY_INLINE VF UnitOf(VF peak) {
                  hn::IfThenElse(zero, hn::Set(df, 1.0f), peak));
 }
 
-// x [16, 32] -> tile.lanes
-HWY_INLINE void LoadPairs(const float* x, PairTile& tile) {
+// `count` blocks of x [count, 32] -> all of the tile but its lanes. Blocks that
+// are missing are zero.
+HWY_INLINE void FindUnits(const float* x, int64_t count, PairTile& tile) {
+  const DF df;
+  tile.x = x;
+  if (HWY_UNLIKELY(count < kTileBlocks)) {
+    const auto end = std::copy_n(x, count * kTileElems, tile.copy);
+    std::fill(end, std::end(tile.copy), 0.0f);
+    tile.x = tile.copy;
+  }
+  if (HWY_UNLIKELY(!FindPeaks(tile))) {
+    ClampToCeiling(tile);
+    FindPeaks(tile);
+  }
+  for (int b = 0; b < kTileBlocks; b += kFloatLanes) {
+    hn::Store(UnitOf(hn::Load(df, tile.peaks + b)), df, tile.units + b);
+  }
+}
+
+// tile.x -> tile.lanes
+HWY_INLINE void LoadPairs(PairTile& tile) {
   const DF df;
   alignas(64) float rows[kTileBlocks * kTilePairs];
   for (int b = 0; b < kTileBlocks; ++b) {
     const VF unit = hn::Set(df, tile.units[b]);
     for (int p = 0; p < kTilePairs; p += kFloatLanes) {
-      const float* at = x + b * kTileElems + p;
+      const float* at = tile.x + b * kTileElems + p;
       const VF first = hn::Mul(hn::LoadU(df, at), unit);
       const VF second = hn::Mul(hn::LoadU(df, at + kTilePairs), unit);
       hn::Store(hn::BitCast(df, PairOf(first, second)), df,
@@ -82,35 +116,6 @@ HWY_INLINE void LoadPairs(const float* x, PairTile& tile) {
       quad.Store(to + p * kTileBlocks + b);
     }
   }
-}
-
-// x [16, 32] -> tile
-HWY_INLINE void LoadWholePairTile(const float* x, PairTile& tile) {
-  const DF df;
-  alignas(64) float clamped[kTileElems * kTileBlocks];  // rarely
-  if (HWY_UNLIKELY(!FindPeaks(x, tile))) {
-    for (int i = 0; i < kTileElems * kTileBlocks; i += kFloatLanes) {
-      const VF value = hn::LoadU(df, x + i);
-      hn::Store(Clamp(value, -kTileCeiling, kTileCeiling), df, clamped + i);
-    }
-    x = clamped;
-    FindPeaks(x, tile);
-  }
-  for (int b = 0; b < kTileBlocks; b += kFloatLanes) {
-    hn::Store(UnitOf(hn::Load(df, tile.peaks + b)), df, tile.units + b);
-  }
-  LoadPairs(x, tile);
-}
-
-// `count` blocks [count, 32] -> tile; the others become zero.
-HWY_INLINE void LoadPairTile(const float* x, int64_t count, PairTile& tile) {
-  if (HWY_LIKELY(count == kTileBlocks)) {
-    LoadWholePairTile(x, tile);
-    return;
-  }
-  float padded[kTileElems * kTileBlocks] = {};
-  std::memcpy(padded, x, count * kTileElems * sizeof(float));
-  LoadWholePairTile(padded, tile);
 }
 
 // The peak goes to -f / 16: it alone can be rounded to less than -kHalf.

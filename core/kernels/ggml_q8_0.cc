@@ -19,6 +19,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // Per target, after the line above:
 #include "core/kernels/ggml_peaks-inl.h"
+#include "core/kernels/ggml_stored_scales-inl.h"
 #include "core/kernels/ggml_tile-inl.h"
 #include "hwy/highway.h"
 
@@ -28,28 +29,23 @@ namespace HWY_NAMESPACE {
 
 constexpr int kQ80Bytes = 34;
 
-// Scales of up to 16 blocks.
-struct Scales {
-  alignas(64) float peaks[kTileBlocks] = {};  // signed
-  alignas(64) float values[kTileBlocks];      // as stored
-  alignas(64) float inverses[kTileBlocks];
-  alignas(64) int32_t codes[kTileBlocks];  // f16
-};
-
-// Whether no quotient can round to more than 127: where d neither saturates nor
-// is subnormal, its rounding moves 127 by less than 1/16.
-HWY_INLINE bool ChooseScales(Scales& s) {
+// x [count, 32] -> scales. Whether no quotient can round to more than 127:
+// where d neither saturates nor is subnormal, its rounding moves 127 by less
+// than 1/16.
+HWY_INLINE bool ChooseScales(const float* x, int64_t count,
+                             StoredScales& scales) {
   const DF df;
   const DI di;
+  alignas(64) float peaks[kBatchBlocks] = {};
+  PeaksOfBlocks(x, count, peaks);
+  for (int64_t b = 0; b < count; b += kFloatLanes) {
+    const VF peak = hn::Abs(hn::Load(df, peaks + b));
+    hn::Store(hn::Div(peak, hn::Set(df, 127.0f)), df, scales.exact + b);
+  }
+  scales.Round(count);
   bool regular = true;
-  for (int b = 0; b < kTileBlocks; b += kFloatLanes) {
-    const VF peak = hn::Abs(hn::Load(df, s.peaks + b));
-    const VF d = hn::Div(peak, hn::Set(df, 127.0f));
-    const VI code = F16Codes(d);
-    const VF value = F16Values(code);
-    hn::Store(code, di, s.codes + b);
-    hn::Store(value, df, s.values + b);
-    hn::Store(InverseOrZero(value), df, s.inverses + b);
+  for (int64_t b = 0; b < count; b += kFloatLanes) {
+    const VI code = hn::Load(di, scales.codes + b);
     regular &=
         hn::AllTrue(di, hn::Or(hn::Eq(code, hn::Zero(di)),
                                hn::And(hn::Gt(code, hn::Set(di, 0x3FF)),
@@ -78,8 +74,8 @@ HWY_INLINE void StoreBlock(const float* x, float scale, float inverse,
 }
 
 template <bool kClamp>
-HWY_INLINE void StoreBlocks(const float* x, const Scales& s, int64_t count,
-                            uint8_t* out, Accumulators& acc) {
+HWY_INLINE void StoreBlocks(const float* x, const StoredScales& s,
+                            int64_t count, uint8_t* out, Accumulators& acc) {
   const auto encode = [&](int64_t i, int64_t n,
                           auto& sums) QUANT_INLINE_LAMBDA {
     for (int64_t b = i / kTileElems; b < (i + n) / kTileElems; ++b) {
@@ -92,25 +88,24 @@ HWY_INLINE void StoreBlocks(const float* x, const Scales& s, int64_t count,
   AddInRuns(count * kTileElems, acc, encode);
 }
 
-// `count` <= 16 blocks.
-HWY_INLINE void EncodeBlocks16(const float* x, int64_t count, uint8_t* out,
-                               Accumulators& sums) {
-  Scales s;
-  PeaksOfBlocks(x, count, s.peaks);
-  if (HWY_LIKELY(ChooseScales(s))) {
-    StoreBlocks<false>(x, s, count, out, sums);
+// `count` <= kBatchBlocks.
+HWY_INLINE void EncodeBatch(const float* x, int64_t count, uint8_t* out,
+                            Accumulators& sums) {
+  StoredScales scales;
+  if (HWY_LIKELY(ChooseScales(x, count, scales))) {
+    StoreBlocks<false>(x, scales, count, out, sums);
   } else {
-    StoreBlocks<true>(x, s, count, out, sums);
+    StoreBlocks<true>(x, scales, count, out, sums);
   }
 }
 
 void EncodeQ80(const float* x, int64_t n, uint8_t* out, LaneSums& lanes) {
   Accumulators sums(lanes);
   const int64_t blocks = n / kTileElems;
-  for (int64_t begin = 0; begin < blocks; begin += kTileBlocks) {
-    EncodeBlocks16(x + begin * kTileElems,
-                   std::min<int64_t>(kTileBlocks, blocks - begin),
-                   out + begin * kQ80Bytes, sums);
+  for (int64_t begin = 0; begin < blocks; begin += kBatchBlocks) {
+    EncodeBatch(x + begin * kTileElems,
+                std::min<int64_t>(kBatchBlocks, blocks - begin),
+                out + begin * kQ80Bytes, sums);
   }
   sums.Store(lanes);
 }

@@ -19,6 +19,7 @@
 // Per target, after the line above:
 #include "core/kernels/ggml_pairs-inl.h"
 #include "core/kernels/ggml_scale-inl.h"
+#include "core/kernels/ggml_stored_scales-inl.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -71,45 +72,43 @@ HWY_INLINE uint32_t FifthBits(VI codes) {
   return bits;
 }
 
-// Scales of up to 16 blocks, as they are stored.
-struct StoredScales {
-  alignas(64) int32_t codes[kTileBlocks];  // f16
-  alignas(64) float values[kTileBlocks];
-  alignas(64) float inverses[kTileBlocks];
-};
-
-HWY_INLINE void KeepScale(VF scale, int r, StoredScales& out) {
-  const VI code = F16Codes(scale);
-  const VF value = F16Values(code);
-  hn::Store(code, DI(), out.codes + r * kFloatLanes);
-  hn::Store(value, DF(), out.values + r * kFloatLanes);
-  hn::Store(InverseOrZero(value), DF(), out.inverses + r * kFloatLanes);
-}
-
-// x [count, 32], with importances of the same shape.
+// x [count, 32], with importances of the same shape -> scales.exact
 template <int kHalf>
-HWY_INLINE void ChooseWeightedScales(const float* x, const float* importance,
-                                     int64_t count, StoredScales& out) {
+HWY_INLINE void FindWeightedScales(const float* x, const float* importance,
+                                   int64_t count, StoredScales& scales) {
   Tile tile;
-  LoadTile<true>(x, importance, count, tile);
-  for (int r = 0; r < kRegisters; ++r) {
-    KeepScale(
-        FindScale<IntegerGrid<kHalf>, true>({}, tile, r, SearchLevel::kDefault),
-        r, out);
+  for (int64_t begin = 0; begin < count; begin += kTileBlocks) {
+    const int64_t at = begin * kTileElems;
+    LoadTile<true>(x + at, importance + at,
+                   std::min<int64_t>(kTileBlocks, count - begin), tile);
+    for (int r = 0; r < kRegisters; ++r) {
+      const VF scale = FindScale<IntegerGrid<kHalf>, true>(
+          {}, tile, r, SearchLevel::kDefault);
+      hn::Store(scale, DF(), scales.exact + begin + r * kFloatLanes);
+    }
   }
 }
 
+// x [count, 32] -> scales.exact
 template <int kHalf>
-HWY_INLINE void ChooseScales(const float* x, int64_t count, SearchLevel search,
-                             StoredScales& out) {
+HWY_INLINE void FindScales(const float* x, int64_t count, SearchLevel search,
+                           StoredScales& scales) {
   const auto& factors = Peaks<kHalf>::kFactors;
   const int tried =
       search == SearchLevel::kFast ? 1 : static_cast<int>(std::size(factors));
-  PairTile tile;
-  LoadPairTile(x, count, tile);
-  for (int r = 0; r < kRegisters; ++r) {
-    KeepScale(FindPairScale<kHalf>(tile, r * kFloatLanes, factors, tried), r,
-              out);
+  PairTile tiles[kBatchTiles];
+  const auto tiles_end = tiles + (count + kTileBlocks - 1) / kTileBlocks;
+  for (PairTile* tile = tiles; tile != tiles_end; ++tile) {
+    const int64_t begin = (tile - tiles) * kTileBlocks;
+    FindUnits(x + begin * kTileElems,
+              std::min<int64_t>(kTileBlocks, count - begin), *tile);
+  }
+  for (PairTile* tile = tiles; tile != tiles_end; ++tile) {
+    LoadPairs(*tile);
+    float* to = scales.exact + (tile - tiles) * kTileBlocks;
+    for (int b = 0; b < kTileBlocks; b += kFloatLanes) {
+      hn::Store(FindPairScale<kHalf>(*tile, b, factors, tried), DF(), to + b);
+    }
   }
 }
 
@@ -171,15 +170,16 @@ void EncodeSymmetric(const float* x, int64_t blocks, const float* importance,
                      SearchLevel search, uint8_t* out, LaneSums& lanes) {
   StoredScales scales;
   Accumulators acc(lanes);
-  for (int64_t begin = 0; begin < blocks; begin += kTileBlocks) {
-    const int64_t count = std::min<int64_t>(kTileBlocks, blocks - begin);
+  for (int64_t begin = 0; begin < blocks; begin += kBatchBlocks) {
+    const int64_t count = std::min<int64_t>(kBatchBlocks, blocks - begin);
     const float* from = x + begin * kTileElems;
     if constexpr (kWeighted) {
-      ChooseWeightedScales<kHalf>(from, importance + begin * kTileElems, count,
-                                  scales);
+      FindWeightedScales<kHalf>(from, importance + begin * kTileElems, count,
+                                scales);
     } else {
-      ChooseScales<kHalf>(from, count, search, scales);
+      FindScales<kHalf>(from, count, search, scales);
     }
+    scales.Round(count);
     StoreBlocks<kHalf>(from, scales, count,
                        out + begin * kSymmetricBytes<kHalf>, acc);
   }

@@ -126,9 +126,11 @@ absl::Status TileWorker::ReadAhead(const TensorJob& job, int64_t tile,
   const int64_t last = tile + count - 1;
   const int64_t rows =
       tiling.first_row(last) + tiling.rows_of(last) - ahead_row_;
-  raw_.resize(rows * tiling.row_bytes);
+  // Never less: what is added again would be cleared first.
+  const size_t bytes = rows * tiling.row_bytes;
+  raw_.resize(std::max(raw_.size(), bytes));
   QUANT_RETURN_IF_ERROR(model_.Read(*job.source, ahead_row_ * tiling.row_bytes,
-                                    absl::MakeSpan(raw_)));
+                                    absl::MakeSpan(raw_).first(bytes)));
   ahead_rows_ = rows;
   return absl::OkStatus();
 }
