@@ -26,6 +26,14 @@ std::string HashHex(const XXH128_hash_t& hash) {
 // libxxhash's code for AVX leaves values in the upper halves of registers, with
 // which SSE code, such as OpenSSL's SHA-256, is slower until they are cleared.
 __attribute__((target("avx"))) void ClearUpperHalves() { _mm256_zeroupper(); }
+
+// Makes libxxhash choose its code, which it does at the first long input and
+// without a guard. Whether there are upper halves to clear.
+bool PrepareXxh3() {
+  const uint8_t longer_than_240[256] = {};
+  XXH3_64bits_dispatch(longer_than_240, sizeof(longer_than_240));
+  return __builtin_cpu_supports("avx") != 0;
+}
 #endif
 
 }  // namespace
@@ -90,7 +98,7 @@ bool IsSha256Hex(absl::string_view text) {
 
 uint64_t Xxh3(absl::Span<const uint8_t> bytes) {
 #if defined(__x86_64__)
-  static const bool avx = __builtin_cpu_supports("avx") != 0;
+  static const bool avx = PrepareXxh3();
   const uint64_t hash = XXH3_64bits_dispatch(bytes.data(), bytes.size());
   if (avx) ClearUpperHalves();
   return hash;

@@ -44,7 +44,7 @@ class PairSearch {
   HWY_INLINE VF Unit(int r) const { return unit_.At(r); }
   HWY_INLINE VF Step(int r) const { return step_.At(r); }
   HWY_INLINE VF Energy(int r) const { return energy_.At(r); }
-  HWY_INLINE VF Peak(int r) const { return peak_.At(r); }
+  HWY_INLINE VF SignedU(int r) const { return signed_u_.At(r); }
 
   // Scales to be tried. Made for all of them before the first is: sums that
   // wait for a division would keep the CPU from beginning with the next.
@@ -81,7 +81,8 @@ class PairSearch {
     const VF unit = hn::Div(Splat(kU), peak);
     unit_.Put(r, unit);
     step_.Put(r, hn::Mul(peak, Splat(1 / kU)));
-    peak_.Put(r, hn::IfThenElse(hn::Ge(below, most), Splat(kU), Splat(-kU)));
+    signed_u_.Put(r,
+                  hn::IfThenElse(hn::Ge(below, most), Splat(kU), Splat(-kU)));
     for (int p = 0; p < kPairs; ++p) {
       const VF low = hn::Mul(x[p].At(r), unit);
       const VF high = hn::Mul(x[p + kPairs].At(r), unit);
@@ -99,7 +100,7 @@ class PairSearch {
   }
 
   PairLanes<kPairs> lanes_;  // element p low, p + kPairs high
-  LaneArray unit_, step_, energy_, peak_;
+  LaneArray unit_, step_, energy_, signed_u_;
 };
 
 }  // namespace

@@ -128,8 +128,7 @@ class SymmetricSearch {
   };
 
   HWY_INLINE VF Weighted(int i, int r, VF v) const {
-    if constexpr (kWeighted) return hn::Mul(blocks_.w[i].At(r), v);
-    return v;
+    return hn::Mul(blocks_.w[i].At(r), v);
   }
 
   static HWY_INLINE VF CodeOf(VF t) { return Rounded(Clamped(t, -kN, kN - 1)); }
@@ -157,18 +156,18 @@ class SymmetricSearch {
   // Step 1. With the best s for its codes, E = sum w x^2 - xl^2 / ll.
   void FitScale(int r) {
     if constexpr (kWeighted) {
-      FitScaleByErrors(r);
+      FitScaleInFloats(r);
     } else {
       FitScaleInPairs(r);
     }
   }
 
   void FitScaleInPairs(int r) {
-    VF peak = pairs_.Peak(r);
+    VF u = pairs_.SignedU(r);
     VF gain = hn::Zero(DF()), t = gain;
     for (int sign = 0; sign < effort_.signs; ++sign) {
       for (int a = 0; a < effort_.stretch.count; ++a) {
-        const VF tried = hn::Mul(peak, Splat(1 / (kN + effort_.stretch.At(a))));
+        const VF tried = hn::Mul(u, Splat(1 / (kN + effort_.stretch.At(a))));
         const auto fit = pairs_.FitOf(r, Pairs::TrialOf(tried));
         const VF t_a = hn::Div(fit.uv, hn::Max(fit.vv, Splat(1.0f)));
         const VF gain_a = hn::Mul(t_a, fit.uv);
@@ -176,12 +175,12 @@ class SymmetricSearch {
         gain = hn::IfThenElse(better, gain_a, gain);
         t = hn::IfThenElse(better, t_a, t);
       }
-      peak = hn::Neg(peak);
+      u = hn::Neg(u);
     }
     s_.Put(r, hn::Mul(t, pairs_.Step(r)));
   }
 
-  void FitScaleByErrors(int r) {
+  void FitScaleInFloats(int r) {
     VF least = hn::Zero(DF()), most = least;
     for (int i = 0; i < kElems; ++i) {
       least = hn::Min(least, blocks_.x[i].At(r));
@@ -225,7 +224,7 @@ class SymmetricSearch {
   // Step 3, around scale_.
   void FitWhole(int r, int window) {
     if constexpr (kWeighted) {
-      FitWholeByErrors(r, window);
+      FitWholeInFloats(r, window);
     } else {
       FitWholeInPairs(r, window);
     }
@@ -235,7 +234,7 @@ class SymmetricSearch {
     return Clamped(hn::Add(start, Splat(k)), -kScaleMax - 1, kScaleMax);
   }
 
-  void FitWholeByErrors(int r, int window) {
+  void FitWholeInFloats(int r, int window) {
     const VF start = scale_.At(r);
     VF error = Splat(kHuge), scale = start;
     for (int k = -window; k <= window; ++k) {
@@ -285,28 +284,23 @@ class SymmetricSearch {
     return error;
   }
 
-  // Of the codes that step 3 found.
-  HWY_INLINE Sums SumsOfScale(int r) const {
-    if constexpr (kWeighted) {
-      return SumsOf(r, SignedInverse(hn::Mul(scale_.At(r), d_.At(r))));
-    } else {
-      return {xl_.At(r), ll_.At(r)};
+  // With weights; in pairs step 3 has the sums of its codes.
+  void SumCodes() {
+    for (int r = 0; r < kVirtualLanes; r += kFloatLanes) {
+      const Sums t = SumsOf(r, SignedInverse(hn::Mul(scale_.At(r), d_.At(r))));
+      xl_.Put(r, t.xl);
+      ll_.Put(r, t.ll);
     }
   }
 
   // Step 4.
   void RefitStep() {
-    LaneArray xl, ll;
-    for (int r = 0; r < kVirtualLanes; r += kFloatLanes) {
-      const Sums t = SumsOfScale(r);
-      xl.Put(r, t.xl);
-      ll.Put(r, t.ll);
-    }
+    if constexpr (kWeighted) SumCodes();
     double nums[kVirtualLanes], dens[kVirtualLanes];
     for (int j = 0; j < kVirtualLanes; ++j) {
       const double c = scale_.lane[j];
-      nums[j] = c * xl.lane[j];
-      dens[j] = c * c * ll.lane[j];
+      nums[j] = c * xl_.lane[j];
+      dens[j] = c * c * ll_.lane[j];
     }
     const double den = CombineLanes(dens);
     const HalfScale d = NearestHalf(den > 0 ? CombineLanes(nums) / den : 0,
@@ -327,8 +321,8 @@ class SymmetricSearch {
   const SymmetricEffort& effort_;
   Batch<kElems> blocks_;
   LaneArray s_, d_, scale_, error_;
+  LaneArray xl_, ll_;  // sums of the codes of scale_
   Pairs pairs_;        // without weights
-  LaneArray xl_, ll_;  // the same
   HalfScale d_half_;
   Best best_;
 };

@@ -85,8 +85,7 @@ HWY_INLINE PairSums SumsOf(const PairLanes<kPairs>& lanes, int r,
   const hn::RepartitionToNarrow<PairTag> d16;
   const auto f = hn::BitCast(d16, factor);
   PairSums sums{hn::Zero(di), hn::Zero(di)};
-  PairVec odd_uv = hn::Zero(di),
-          odd_vv = odd_uv;  // where the target needs them
+  PairVec odd_uv = hn::Zero(di), odd_vv = odd_uv;  // where needed
   HWY_UNROLL(8)
   for (const auto& pair : lanes.pair) {
     const auto u = hn::BitCast(d16, hn::Load(di, pair + r));

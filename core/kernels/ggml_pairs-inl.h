@@ -44,8 +44,8 @@ struct PairTile {
   alignas(64) float peaks[kTileBlocks];  // of largest magnitude, signed
   alignas(64) float units[kTileBlocks];  // kPairPeak / peak
   PairLanes<kTilePairs> lanes;           // element p low, p + 16 high
-  alignas(
-      64) float copy[kTileElems * kTileBlocks];  // where x can't be the source
+  // Of the weights, where they can't be taken from where they are.
+  alignas(64) float copy[kTileElems * kTileBlocks];
 };
 
 // tile.x -> tile.peaks; whether all are within the ceiling.
