@@ -120,7 +120,7 @@ class Downloader {
                            PartFile::Open(part_path, file.size_bytes()));
     report_.bytes_resumed += part->size();
     QUANT_RETURN_IF_ERROR(Receive(file, *part));
-    QUANT_ASSIGN_OR_RETURN(const std::string sha256, part->Finish());
+    const std::string sha256 = part->Finish();
     if (sha256 == file.sha256()) return Rename(part_path, path);
     QUANT_RETURN_IF_ERROR(RemoveTree(part_path));
     return MakeError(

@@ -11,7 +11,7 @@
 namespace quant {
 namespace {
 
-// Buffers between the network and the disk. Few, so that they stay in cache.
+// Buffers that wait to be hashed. Few, so that they stay in cache.
 constexpr int kBuffers = 6;
 constexpr int64_t kHashChunkBytes = 1 << 20;
 
@@ -27,7 +27,7 @@ absl::StatusOr<std::unique_ptr<PartFile>> PartFile::Open(
   auto part =
       std::unique_ptr<PartFile>(new PartFile(std::move(file), expected_size));
   QUANT_RETURN_IF_ERROR(part->TakeOverOldBytes());
-  part->worker_ = std::thread([raw = part.get()] { raw->Work(); });
+  part->hasher_ = std::thread([raw = part.get()] { raw->HashAll(); });
   return part;
 }
 
@@ -50,7 +50,6 @@ absl::Status PartFile::TakeOverOldBytes() {
     sha_.Update(chunk);
     size_ += static_cast<int64_t>(chunk.size());
   }
-  written_ = size_;
   return absl::OkStatus();
 }
 
@@ -61,24 +60,23 @@ absl::Status PartFile::Append(std::string& bytes) {
                      absl::StrCat(file_.path(), ": the server sends more than ",
                                   expected_size_, " bytes"));
   }
+  QUANT_RETURN_IF_ERROR(file_.WriteAt(size_, Bytes(bytes)));
+  size_ += length;
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return !empty_.empty() || !error_.ok(); });
-  QUANT_RETURN_IF_ERROR(error_);
+  changed_.wait(lock, [this] { return !empty_.empty(); });
   full_.push_back(std::move(bytes));
   bytes = std::move(empty_.front());
   empty_.pop_front();
-  size_ += length;
   changed_.notify_all();
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> PartFile::Finish() {
+std::string PartFile::Finish() {
   Close();
-  QUANT_RETURN_IF_ERROR(error_);
   return sha_.Finish();
 }
 
-void PartFile::Work() {
+void PartFile::HashAll() {
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [this] { return !full_.empty() || closed_; });
@@ -86,14 +84,10 @@ void PartFile::Work() {
     std::string bytes = std::move(full_.front());
     full_.pop_front();
     lock.unlock();
-    absl::Status status = file_.WriteAt(written_, Bytes(bytes));
     sha_.Update(bytes);
-    written_ += static_cast<int64_t>(bytes.size());
     lock.lock();
-    if (error_.ok()) error_ = std::move(status);
     empty_.push_back(std::move(bytes));
     changed_.notify_all();
-    if (!error_.ok()) return;
   }
 }
 
@@ -103,7 +97,7 @@ void PartFile::Close() {
     closed_ = true;
   }
   changed_.notify_all();
-  if (worker_.joinable()) worker_.join();
+  if (hasher_.joinable()) hasher_.join();
 }
 
 }  // namespace quant

@@ -1,5 +1,5 @@
-// A file while it arrives: bytes are hashed and written on a thread of their
-// own, so that both overlap with receiving.
+// A file while it arrives: what was written is hashed on a thread of its own,
+// beside receiving and writing what follows.
 #ifndef QUANT_CLIENT_LIBRARY_PART_FILE_H_
 #define QUANT_CLIENT_LIBRARY_PART_FILE_H_
 
@@ -27,36 +27,34 @@ class PartFile {
                                                         int64_t expected_size);
   ~PartFile();
 
-  // Bytes taken so far, those on their way to the disk included.
   int64_t size() const { return size_; }
 
-  // Takes over the bytes and gives back an old buffer for reuse (its contents
-  // mean nothing). Blocks while too much is on its way. OUT_OF_RANGE when the
-  // file would become longer than expected; errors of the disk.
+  // Writes the bytes, takes them over and gives back an old buffer for reuse
+  // (its contents mean nothing). Blocks while too many wait for their hash.
+  // OUT_OF_RANGE when the file would become longer than expected; errors of
+  // the disk.
   absl::Status Append(std::string& bytes);
 
-  // Waits for the disk and answers the SHA-256. No Append after it.
-  absl::StatusOr<std::string> Finish();
+  // The SHA-256 of the whole file. No Append after it.
+  std::string Finish();
 
  private:
   PartFile(File file, int64_t expected_size);
   absl::Status TakeOverOldBytes();
-  void Work();
+  void HashAll();
   void Close();
 
   const File file_;
   const int64_t expected_size_;
   int64_t size_ = 0;
-  int64_t written_ = 0;  // of the worker
-  Sha256 sha_;           // of the worker
+  Sha256 sha_;  // of the hasher, while it runs
 
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::string> full_;  // guarded by mutex_, as what follows
   std::deque<std::string> empty_;
-  absl::Status error_;
   bool closed_ = false;
-  std::thread worker_;
+  std::thread hasher_;
 };
 
 }  // namespace quant
