@@ -38,8 +38,8 @@ absl::Status AddBounds(const ModelReader& source, int threads, Plan& plan) {
   plan.memory_bound_bytes =
       kBaseMemoryBytes +
       threads * (worker + kHashBufferBytes + kRunBytes + kReadAheadBytes) +
-      BufferPool::kMaxKeptBytes + BufferPool::kMaxSpareBytes +
-      names * (1 + 2 * outputs);
+      kMaxUnwrittenBytes + BufferPool::kMaxKeptBytes +
+      BufferPool::kMaxSpareBytes + names * (1 + 2 * outputs);
   for (const OutputPlan& output : plan.outputs) {
     if (output.request.target)
       plan.memory_bound_bytes += AllocationBytes(names);

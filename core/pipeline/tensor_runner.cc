@@ -19,7 +19,7 @@ constexpr int64_t kHashTaskBytes = 8 << 20;
 constexpr int64_t kReportIntervalMicros = 100'000;
 constexpr int64_t kMaxRunTiles = 8;
 
-int64_t RunTiles(const TensorJob& job) {
+int64_t TilesOfRun(const TensorJob& job) {
   const int64_t rows = std::min(job.tiling.tile_rows, job.tiling.rows);
   int64_t bytes = 1;
   for (size_t i = 0; i < job.tasks.size(); ++i) {
@@ -28,6 +28,14 @@ int64_t RunTiles(const TensorJob& job) {
     }
   }
   return std::clamp<int64_t>(kRunBytes / bytes, 1, kMaxRunTiles);
+}
+
+int64_t BytesOf(const TileResult& tile) {
+  int64_t bytes = 0;
+  for (const WrittenBytes& written : tile.written) {
+    bytes += static_cast<int64_t>(written.bytes.size());
+  }
+  return bytes;
 }
 
 }  // namespace
@@ -149,15 +157,42 @@ absl::Status TensorRunner::RunTask(const Task& task, TileWorker& worker) {
     changed_.notify_all();
     return status;
   }
-  // current_ stays as it is while one of its tiles is running.
+  return RunTiles(task, worker);
+}
+
+// Writing locks the file: whoever finds another thread at it leaves it the
+// tiles and goes on instead of waiting for the lock.
+absl::Status TensorRunner::RunTiles(const Task& task, TileWorker& worker) {
+  // current_ stays as it is while one of its tiles is not applied.
   QUANT_ASSIGN_OR_RETURN(std::vector<TileResult> results,
                          worker.Run(current_->job, task.tile, task.count,
-                                    task.pass, current_->stats, files_));
-  std::lock_guard lock(mutex_);
+                                    task.pass, current_->stats));
+  std::unique_lock lock(mutex_);
   for (int64_t i = 0; i < task.count; ++i) {
-    LimitKept(results[i]);
-    current_->waiting.emplace(task.tile + i, std::move(results[i]));
+    unwritten_bytes_ += BytesOf(results[i]);
+    unwritten_.emplace(task.tile + i, std::move(results[i]));
   }
+  while (!unwritten_.empty() && !writing_) {
+    TileResults tiles = std::exchange(unwritten_, {});
+    const int64_t bytes = unwritten_bytes_;
+    writing_ = true;
+    lock.unlock();
+    const absl::Status status = WriteTiles(files_, tiles);
+    lock.lock();
+    writing_ = false;
+    unwritten_bytes_ -= bytes;
+    QUANT_RETURN_IF_ERROR(status);
+    QUANT_RETURN_IF_ERROR(ApplyTiles(std::move(tiles)));
+  }
+  changed_.wait(lock, [this] {
+    return unwritten_bytes_ < kMaxUnwrittenBytes || !status_.ok();
+  });
+  return absl::OkStatus();
+}
+
+absl::Status TensorRunner::ApplyTiles(TileResults tiles) {
+  for (auto& [tile, result] : tiles) LimitKept(result);
+  current_->waiting.merge(tiles);
   while (current_ && !current_->waiting.empty() &&
          current_->waiting.begin()->first == current_->applied) {
     auto first = current_->waiting.extract(current_->waiting.begin());
@@ -218,7 +253,7 @@ absl::Status TensorRunner::StartTensor() {
     QUANT_ASSIGN_OR_RETURN(current->job, MakeTensorJob(model_, plan_, index));
     current->stats.resize(current->job.tasks.size());
     current->record.outputs.resize(current->job.tasks.size());
-    current->run_tiles = RunTiles(current->job);
+    current->run_tiles = TilesOfRun(current->job);
     UseSharedStats(*current);
     QUANT_RETURN_IF_ERROR(journal_.Begin(index));
     current_ = std::move(current);

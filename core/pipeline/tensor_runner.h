@@ -20,6 +20,7 @@
 #include "core/pipeline/output_file.h"
 #include "core/pipeline/tensor_job.h"
 #include "core/pipeline/tile_worker.h"
+#include "core/pipeline/write_tiles.h"
 
 namespace quant {
 
@@ -48,7 +49,7 @@ class TensorRunner {
     int64_t next_tile = 0;  // not handed out yet
     int64_t run_tiles = 1;  // handed out together, at most
     int64_t applied = 0;    // tiles whose results are in, in order
-    std::map<int64_t, TileResult> waiting;  // results that came early
+    TileResults waiting;    // results that came early
     std::vector<TensorStats> stats;
     DoneTensor record;
     std::vector<uint64_t> digests;
@@ -65,6 +66,7 @@ class TensorRunner {
   absl::Status WriteFixedBytes();
   void Work(TileWorker& worker);
   absl::Status RunTask(const Task& task, TileWorker& worker);
+  absl::Status RunTiles(const Task& task, TileWorker& worker);
   // Blocks until there is something to do.
   Task Next();
   // The following are called under mutex_.
@@ -75,6 +77,7 @@ class TensorRunner {
   bool CopyingRunsAhead();
   bool AllHashed();
   void LimitKept(TileResult& result);
+  absl::Status ApplyTiles(TileResults tiles);
   absl::Status Apply(TileResult result);
   absl::Status FinishPass();
   absl::Status FinishTensor();
@@ -96,6 +99,9 @@ class TensorRunner {
   std::unique_ptr<Current> current_;
   // Found by reducing passes over merged modules, by their first part.
   std::map<const TensorEntry*, std::vector<TensorStats>> shared_stats_;
+  TileResults unwritten_;        // of current_
+  int64_t unwritten_bytes_ = 0;  // theirs, and those that are being written
+  bool writing_ = false;
   int next_index_ = 0;
   int last_quantized_ = -1;  // only copies come after it
   int64_t done_ = 0;

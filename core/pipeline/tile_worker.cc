@@ -1,7 +1,6 @@
 #include "core/pipeline/tile_worker.h"
 
 #include <algorithm>
-#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -62,8 +61,7 @@ absl::Span<uint8_t> TileWorker::hash_buffer() {
 
 absl::StatusOr<std::vector<TileResult>> TileWorker::Run(
     const TensorJob& job, int64_t tile, int64_t count, int pass,
-    const std::vector<TensorStats>& stats,
-    const std::vector<OutputFiles>& files) {
+    const std::vector<TensorStats>& stats) {
   std::vector<TileResult> results;
   const int64_t together = TilesReadTogether(job);
   ahead_rows_ = 0;
@@ -75,7 +73,6 @@ absl::StatusOr<std::vector<TileResult>> TileWorker::Run(
     QUANT_ASSIGN_OR_RETURN(results.emplace_back(),
                            RunOne(job, tile + i, pass, stats));
   }
-  QUANT_RETURN_IF_ERROR(WriteAll(results, files));
   return results;
 }
 
@@ -306,35 +303,6 @@ std::vector<uint8_t> TileWorker::TakeBytes(absl::Span<const uint8_t> bytes,
   }
   taken.assign(bytes.begin(), bytes.end());
   return taken;
-}
-
-absl::Status TileWorker::WriteAll(std::vector<TileResult>& tiles,
-                                  const std::vector<OutputFiles>& files) {
-  std::vector<const WrittenBytes*> all;
-  for (const TileResult& tile : tiles) {
-    for (const WrittenBytes& written : tile.written) all.push_back(&written);
-  }
-  std::stable_sort(all.begin(), all.end(), [](const auto* a, const auto* b) {
-    return std::tie(a->task, a->file, a->offset) <
-           std::tie(b->task, b->file, b->offset);
-  });
-  for (size_t i = 0; i < all.size();) {
-    const WrittenBytes& first = *all[i];
-    std::vector<absl::Span<const uint8_t>> parts;
-    int64_t end = first.offset;
-    for (; i < all.size() && all[i]->task == first.task &&
-           all[i]->file == first.file && all[i]->offset == end;
-         ++i) {
-      parts.push_back(all[i]->bytes);
-      end += static_cast<int64_t>(all[i]->bytes.size());
-    }
-    QUANT_RETURN_IF_ERROR(
-        files[first.task][first.file].WriteParts(first.offset, parts));
-  }
-  for (TileResult& tile : tiles) {
-    std::erase_if(tile.written, [](const auto& w) { return !w.kept; });
-  }
-  return absl::OkStatus();
 }
 
 absl::StatusOr<uint64_t> TileWorker::DigestOf(

@@ -45,13 +45,11 @@ class TileWorker {
       : model_(model), pool_(pool), calibrated_(calibrated) {}
 
   // Reads `count` tiles from `tile` on of pass `pass` and reduces or encodes
-  // them, one after the other; they are written together.
+  // them, one after the other.
   // `stats` [output]: what the passes before found.
-  // `files` [output][file]: where encoded bytes go.
   absl::StatusOr<std::vector<TileResult>> Run(
       const TensorJob& job, int64_t tile, int64_t count, int pass,
-      const std::vector<TensorStats>& stats,
-      const std::vector<OutputFiles>& files);
+      const std::vector<TensorStats>& stats);
 
   // The digest of a finished tensor's bytes as they are in `files`, the same
   // value that its tiles gave. For resuming.
@@ -93,10 +91,6 @@ class TileWorker {
                   std::vector<uint64_t>& digests);
   // A buffer with these bytes: the one in which they lie, where it may go.
   std::vector<uint8_t> TakeBytes(absl::Span<const uint8_t> bytes, bool raw_too);
-  // Writes what tiles hold, adjoining bytes together, and leaves them what is
-  // kept.
-  absl::Status WriteAll(std::vector<TileResult>& tiles,
-                        const std::vector<OutputFiles>& files);
 
   const ModelReader& model_;
   BufferPool& pool_;

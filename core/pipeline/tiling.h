@@ -20,6 +20,8 @@ inline constexpr int64_t kCopyTileBytes = 1 << 18;
 // Tiles are handed out and written together up to so many bytes of output: the
 // kernel takes few large pieces in less time than many small ones.
 inline constexpr int64_t kRunBytes = 1 << 20;
+// Those of all threads that may wait for the thread that writes.
+inline constexpr int64_t kMaxUnwrittenBytes = 4 << 20;
 // And read together up to so many bytes of source.
 inline constexpr int64_t kReadAheadBytes = 1 << 20;
 
