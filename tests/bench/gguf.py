@@ -13,15 +13,13 @@ with two threads, on the same page cache. Asserts nothing.
 """
 
 import argparse
-import concurrent.futures
 import os
 import shutil
 import statistics
 import subprocess
 import tempfile
-import threading
-import time
 
+from floor import Floor
 from machine import measured, processor
 
 SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -46,46 +44,6 @@ p.ftype, p.nthread = int(sys.argv[3]), int(sys.argv[4])
 sys.exit(llama_cpp.llama_model_quantize(sys.argv[1].encode(),
                                         sys.argv[2].encode(), p))
 """
-
-
-def each_piece(size, work):
-    """Seconds of work(offset, bytes) on all pieces of a file by two threads."""
-    piece = 1 << 20
-    begin = time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor(int(THREADS)) as pool:
-        list(pool.map(lambda at: work(at, min(piece, size - at)),
-                      range(0, size, piece)))
-    return time.monotonic() - begin
-
-
-class Floor:
-    """What no quantizer can be faster than, measured: seconds per byte."""
-
-    def __init__(self, source, work):
-        size, buffers = os.path.getsize(source), threading.local()
-
-        def buffer(count):
-            if not hasattr(buffers, "data"):
-                buffers.data = memoryview(bytearray(1 << 20))
-            return buffers.data[:count]
-
-        path = os.path.join(work, "floor")
-        self.read, self.write = [], []
-        with open(source, "rb") as file, open(path, "wb+") as out:
-            for _ in range(3):
-                self.read.append(each_piece(
-                    size, lambda at, n: os.preadv(file.fileno(), [buffer(n)],
-                                                  at)) / size)
-                os.ftruncate(out.fileno(), 0)
-                os.posix_fallocate(out.fileno(), 0, size // 2)
-                self.write.append(each_piece(
-                    size // 2, lambda at, n: os.pwrite(out.fileno(), buffer(n),
-                                                       at)) / (size // 2))
-        os.remove(path)
-        self.size = size
-
-    def seconds(self, written):
-        return min(self.read) * self.size + min(self.write) * written
 
 
 def show(label, times):
@@ -138,8 +96,8 @@ def bench_type(options, build, source, name, floor, work):
         median = show("quantctl " + level, times)
         print("    %.1f x as fast by medians (aim %d); the floor of %.2f s is"
               " %.0f %% of it" % (reference / median, AIMS[name][level],
-                                 floor.seconds(written),
-                                 100 * floor.seconds(written) / median))
+                                 floor.copying(written),
+                                 100 * floor.copying(written) / median))
 
 
 def main():
@@ -160,7 +118,7 @@ def main():
         source = options.source or make_model(build, options.model_bytes, work)
         floor = Floor(source, work)
         print("F16 source of %.2f GB, read in %.2f s"
-              % (floor.size / 1e9, floor.seconds(0)))
+              % (floor.size / 1e9, floor.copying(0)))
         for name in options.types.split(","):
             bench_type(options, build, source, name, floor, work)
     finally:

@@ -6,7 +6,8 @@
 Prints a line per figure: what was measured, the limit beside it, the target.
 Nothing is asserted: machines are noisy, and a figure is to be read with its
 spread. Local runs use two threads, a warm page cache, no fsync on either side,
-and include the SHA-256 of every output file.
+and include the SHA-256 of every output file. The floor beside them is what
+reading, writing and that SHA-256 cost alone.
 """
 
 import argparse
@@ -22,7 +23,8 @@ import tempfile
 import time
 import urllib.request
 
-from machine import touch_memory
+from floor import Floor
+from machine import processor, touch_memory
 
 THREADS = "2"
 
@@ -51,6 +53,7 @@ def bench_local(build, model, rounds, work):
     copy = os.path.join(work, "copy.safetensors")
     out = os.path.join(work, "out")
     times = {"cp": [], "W4A16": [], "W8A16": []}
+    written = {}
     touch_memory()
     read_all(weights)
     for _ in range(rounds):
@@ -62,14 +65,25 @@ def bench_local(build, model, rounds, work):
                 [os.path.join(build, "client", "quantctl"), "quantize", model,
                  "--scheme", scheme, "--output", out, "--threads", THREADS,
                  "--no-fsync"]))
+            written[scheme] = [entry.stat().st_size for entry in os.scandir(out)]
             shutil.rmtree(out)
-    size = os.path.getsize(weights)
-    print("cp --reflink=never of %.2f GB: %s" % (size / 1e9, spread(times["cp"])))
+    floor = Floor(weights, work)
+    copied = statistics.median(times["cp"])
+    print("cp --reflink=never of %.2f GB: %s" % (floor.size / 1e9,
+                                                 spread(times["cp"])))
     for scheme, target in (("W4A16", 1.0), ("W8A16", 1.25)):
-        median = statistics.median(times[scheme]) / statistics.median(times["cp"])
-        best = min(times[scheme]) / min(times["cp"])
+        median = statistics.median(times[scheme])
         print("%s: %s = %.2f x cp by medians, %.2f x by minima (target %.2f)" %
-              (scheme, spread(times[scheme]), median, best, target))
+              (scheme, spread(times[scheme]), median / copied,
+               min(times[scheme]) / min(times["cp"]), target))
+        largest = max(written[scheme])
+        least = floor.copying_and_hashing(written[scheme])
+        print("  floor %.3f s = %.2f x cp, %.0f %% of it: SHA-256 of its file of "
+              "%.2f GB takes %.3f s (%.2f GB/s), reading and writing on both "
+              "cores %.3f s"
+              % (least, least / copied, 100 * least / median, largest / 1e9,
+                 floor.hashing(largest), 1e-9 / floor.hash_rate,
+                 floor.copying(sum(written[scheme]))))
 
 
 class Server:
@@ -211,7 +225,8 @@ def main():
     root = os.path.join(work, "models")
     small = os.path.join(root, "small")
     big = os.path.join(root, "big")
-    print("load average %.2f %.2f %.2f, %d cores" % (*os.getloadavg(), os.cpu_count()))
+    print("load average %.2f %.2f %.2f, %d cores, %s"
+          % (*os.getloadavg(), os.cpu_count(), processor()))
     try:
         shutil.copytree(os.path.join(source, "examples", "tiny-own-pad768-bf16"),
                         small)
