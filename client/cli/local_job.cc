@@ -1,6 +1,7 @@
 #include "client/cli/local_job.h"
 
 #include <iostream>
+#include <optional>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -75,6 +76,10 @@ absl::StatusOr<int> LocalJob::Run(const std::string& model,
   for (const std::string& note : local.plan.notes) {
     std::cerr << "quantctl: note: " << Printable(note) << "\n";
   }
+  fingerprint_ = local.plan.fingerprint;
+  QUANT_ASSIGN_OR_RETURN(const std::optional<std::string> published,
+                         TakePublished(output_, fingerprint_));
+  if (published) return FinishedBefore(*published);
   QUANT_ASSIGN_OR_RETURN(work_dir_, PrepareOutput(output_, overwrite_));
   const absl::StatusOr<ExecuteResult> result = Work(local, threads);
   if (!result.ok()) return Failed(result.status());
@@ -117,23 +122,48 @@ absl::StatusOr<int> LocalJob::Finish(const ExecuteResult& result) const {
   const bool passed = job.state() == v1::Job::SUCCEEDED;
   const std::string target =
       passed ? output_ : absl::StrCat(output_, kGateFailedSuffix);
-  QUANT_RETURN_IF_ERROR(PublishOutputs(result, work_dir_, target,
-                                       overwrite_ || !passed, !no_fsync_));
   for (const ExecutedOutput& output : result.outputs) {
     job.add_artifacts(
         result.outputs.size() == 1 ? target : JoinPath(target, output.name));
   }
+  QUANT_RETURN_IF_ERROR(
+      PublishOutputs(result, {.work_dir = work_dir_,
+                              .output_dir = target,
+                              .overwrite = overwrite_ || !passed,
+                              .sync = !no_fsync_,
+                              .fingerprint = fingerprint_,
+                              .report = job.SerializeAsString()}));
   for (const std::string& note : result.notes) {
     std::cerr << "quantctl: " << Printable(note) << "\n";
   }
-  Print(job, result);
-  if (passed) return kExitOk;
+  Print(job, &result);
+  return Verdict(job);
+}
+
+// A run of the same command was interrupted when it had only to tidy up.
+absl::StatusOr<int> LocalJob::FinishedBefore(const std::string& report) const {
+  v1::Job job;
+  if (!job.ParseFromString(report)) {
+    return MakeError(absl::StatusCode::kDataLoss, Reason::kInternal,
+                     absl::StrCat(output_,
+                                  ": is finished, but its report is "
+                                  "damaged; quantctl verify checks "
+                                  "its files"));
+  }
+  std::cerr << "quantctl: an earlier run of this command had finished\n";
+  Print(job, nullptr);
+  return Verdict(job);
+}
+
+int LocalJob::Verdict(const v1::Job& job) const {
+  if (job.state() == v1::Job::SUCCEEDED) return kExitOk;
   for (const v1::GateResult& gate : job.gates()) {
     if (!gate.passed()) {
       std::cerr << "quantctl: gate failed: " << GateText(gate) << "\n";
     }
   }
-  std::cerr << "quantctl: the result is kept in " << Printable(target) << "\n";
+  std::cerr << "quantctl: the result is kept in "
+            << Printable(output_ + kGateFailedSuffix) << "\n";
   return kExitGateFailed;
 }
 
@@ -170,16 +200,19 @@ v1::Job LocalJob::ToJob(const ExecuteResult& result) const {
   return job;
 }
 
-void LocalJob::Print(const v1::Job& job, const ExecuteResult& result) const {
-  if (format_ == OutputFormat::kName) {
+// `result` is null when an earlier run had it.
+void LocalJob::Print(const v1::Job& job, const ExecuteResult* result) const {
+  if (format_ != OutputFormat::kTable && format_ != OutputFormat::kName) {
+    return PrintMessage(job, format_);
+  }
+  if (format_ == OutputFormat::kName || result == nullptr) {
     for (const std::string& path : job.artifacts()) {
       std::cout << Printable(path) << "\n";
     }
-    return;
   }
-  if (format_ != OutputFormat::kTable) return PrintMessage(job, format_);
-  for (size_t i = 0; i < result.outputs.size(); ++i) {
-    PrintOutput(job.artifacts(static_cast<int>(i)), result.outputs[i]);
+  if (format_ == OutputFormat::kName) return;
+  for (size_t i = 0; result != nullptr && i < result->outputs.size(); ++i) {
+    PrintOutput(job.artifacts(static_cast<int>(i)), result->outputs[i]);
   }
   for (const v1::EscalationStep& step : job.escalation()) {
     std::cout << Printable(StepText(step)) << "\n";
@@ -187,9 +220,9 @@ void LocalJob::Print(const v1::Job& job, const ExecuteResult& result) const {
   for (const v1::GateResult& gate : job.gates()) {
     std::cout << "gate " << Printable(GateText(gate)) << "\n";
   }
-  if (result.tensors_resumed > 0) {
-    std::cout << "resumed: " << result.tensors_resumed << " of "
-              << result.tensors_total << " tensors\n";
+  if (result != nullptr && result->tensors_resumed > 0) {
+    std::cout << "resumed: " << result->tensors_resumed << " of "
+              << result->tensors_total << " tensors\n";
   }
 }
 

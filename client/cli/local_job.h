@@ -28,8 +28,10 @@ class LocalJob {
   absl::StatusOr<ExecuteResult> Work(const LocalPlan& local, int threads) const;
   int Failed(const absl::Status& status) const;
   absl::StatusOr<int> Finish(const ExecuteResult& result) const;
+  absl::StatusOr<int> FinishedBefore(const std::string& report) const;
+  int Verdict(const v1::Job& job) const;
   v1::Job ToJob(const ExecuteResult& result) const;
-  void Print(const v1::Job& job, const ExecuteResult& result) const;
+  void Print(const v1::Job& job, const ExecuteResult* result) const;
 
   std::string model_;
   std::string output_;
@@ -39,6 +41,7 @@ class LocalJob {
   OutputFormat format_ = OutputFormat::kTable;
   v1::JobSpec spec_;
   std::string work_dir_;
+  std::string fingerprint_;
 };
 
 }  // namespace quant::cli

@@ -5,14 +5,19 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
 
 namespace quant {
 namespace {
+
+constexpr char kMarkName[] = "published";
+constexpr int64_t kMaxMarkBytes = 64 << 20;
 
 // The directory that is meant: without trailing slashes, and with "." and links
 // resolved when it is there, so that a rename can replace it.
@@ -46,6 +51,33 @@ absl::Status Exchange(const std::string& from, const std::string& to) {
   return absl::OkStatus();
 }
 
+std::string WorkDirectoryOf(const std::string& path) {
+  return absl::StrCat(path, ".partial");
+}
+
+// Says of `finished`, before it is renamed to `path`, whose result it is:
+// fingerprint, inode, path and report, a line each, the report with all that
+// follows.
+absl::Status WriteMark(const Publication& publication,
+                       const std::string& finished, const std::string& path) {
+  QUANT_ASSIGN_OR_RETURN(const FileIdentity identity, IdentityOf(finished));
+  return WriteFileAtomically(
+      JoinPath(publication.work_dir, kMarkName),
+      absl::StrCat(publication.fingerprint, "\n", identity.inode, "\n", path,
+                   "\n", publication.report),
+      publication.sync);
+}
+
+// The mark goes last: until then, TakePublished can go on with it.
+absl::Status RemoveWork(const std::string& work_dir) {
+  QUANT_ASSIGN_OR_RETURN(const auto entries, ListDirectory(work_dir));
+  for (const DirEntry& entry : entries) {
+    if (entry.name == kMarkName) continue;
+    QUANT_RETURN_IF_ERROR(RemoveTree(JoinPath(work_dir, entry.name)));
+  }
+  return RemoveTree(work_dir);
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> PrepareOutput(const std::string& output_dir,
@@ -54,27 +86,49 @@ absl::StatusOr<std::string> PrepareOutput(const std::string& output_dir,
   QUANT_ASSIGN_OR_RETURN(const bool taken, HoldsAnything(path));
   if (taken && !overwrite) return ExistsError(path);
   QUANT_RETURN_IF_ERROR(MakeDirectories(ParentPath(path)));
-  return absl::StrCat(path, ".partial");
+  return WorkDirectoryOf(path);
 }
 
 absl::Status PublishOutputs(const ExecuteResult& result,
-                            const std::string& work_dir,
-                            const std::string& output_dir, bool overwrite,
-                            bool sync) {
-  QUANT_ASSIGN_OR_RETURN(const std::string path, TargetPath(output_dir));
+                            const Publication& publication) {
+  const std::string& work_dir = publication.work_dir;
+  QUANT_ASSIGN_OR_RETURN(const std::string path,
+                         TargetPath(publication.output_dir));
   const std::string finished = result.outputs.size() == 1
                                    ? result.outputs[0].directory
                                    : JoinPath(work_dir, "outputs");
   QUANT_ASSIGN_OR_RETURN(const bool taken, HoldsAnything(path));
+  if (taken && !publication.overwrite) return ExistsError(path);
+  QUANT_RETURN_IF_ERROR(WriteMark(publication, finished, path));
   if (taken) {
-    if (!overwrite) return ExistsError(path);
     QUANT_RETURN_IF_ERROR(Exchange(finished, path));
   } else {
     // An empty directory is replaced by rename.
     QUANT_RETURN_IF_ERROR(Rename(finished, path));
   }
-  if (sync) QUANT_RETURN_IF_ERROR(SyncDirectory(ParentPath(path)));
-  return RemoveTree(work_dir);
+  if (publication.sync) {
+    QUANT_RETURN_IF_ERROR(SyncDirectory(ParentPath(path)));
+  }
+  if (publication.placed) publication.placed();
+  return RemoveWork(work_dir);
+}
+
+absl::StatusOr<std::optional<std::string>> TakePublished(
+    const std::string& output_dir, const std::string& fingerprint) {
+  QUANT_ASSIGN_OR_RETURN(const std::string path, TargetPath(output_dir));
+  const std::string work_dir = WorkDirectoryOf(path);
+  const auto text = ReadFile(JoinPath(work_dir, kMarkName), kMaxMarkBytes);
+  if (absl::IsNotFound(text.status())) return std::nullopt;
+  QUANT_RETURN_IF_ERROR(text.status());
+  const std::vector<std::string> parts =
+      absl::StrSplit(*text, absl::MaxSplits('\n', 3));
+  if (parts.size() != 4 || parts[0] != fingerprint) return std::nullopt;
+  const auto placed = IdentityOf(parts[2]);
+  if (!placed.ok() || absl::StrCat(placed->inode) != parts[1]) {
+    return std::nullopt;
+  }
+  QUANT_RETURN_IF_ERROR(RemoveWork(work_dir));
+  return parts[3];
 }
 
 }  // namespace quant

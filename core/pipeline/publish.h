@@ -2,6 +2,8 @@
 #ifndef QUANT_CORE_PIPELINE_PUBLISH_H_
 #define QUANT_CORE_PIPELINE_PUBLISH_H_
 
+#include <functional>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -15,13 +17,27 @@ namespace quant {
 absl::StatusOr<std::string> PrepareOutput(const std::string& output_dir,
                                           bool overwrite);
 
+struct Publication {
+  std::string work_dir;    // what PrepareOutput answered
+  std::string output_dir;  // where the result goes
+  bool overwrite = false;
+  bool sync = true;
+  std::string fingerprint = {};  // of the plan
+  std::string report = {};       // what TakePublished will answer
+  // Called when the result is in its place.
+  std::function<void()> placed = {};
+};
+
 // Moves the result to output_dir (several outputs: to output_dir/<name>) by one
 // rename, and removes the work directory. With `overwrite`, what was there is
 // replaced and then removed.
 absl::Status PublishOutputs(const ExecuteResult& result,
-                            const std::string& work_dir,
-                            const std::string& output_dir, bool overwrite,
-                            bool sync);
+                            const Publication& publication);
+
+// When an earlier run of the plan with this fingerprint was interrupted after
+// its result was in its place: does what was left to do and answers its report.
+absl::StatusOr<std::optional<std::string>> TakePublished(
+    const std::string& output_dir, const std::string& fingerprint);
 
 }  // namespace quant
 

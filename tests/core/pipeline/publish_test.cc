@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <csignal>
 #include <filesystem>
+#include <optional>
 
 #include "core/artifact/manifest.h"
 #include "core/base/error.h"
@@ -30,7 +32,9 @@ class PublishTest : public ::testing::Test {
     const auto result =
         RunPipeline(dir_ / "model", {.outputs = outputs}, *work);
     if (!result.ok()) return result.status();
-    return PublishOutputs(*result, *work, output, overwrite, true);
+    return PublishOutputs(
+        *result,
+        {.work_dir = *work, .output_dir = output, .overwrite = overwrite});
   }
 
   void ExpectArtifact(const std::string& path) {
@@ -102,7 +106,7 @@ TEST_F(PublishTest, RefusesWhatWasFilledMeanwhile) {
   fs::create_directories(dir_ / "out");
   WriteAll(dir_ / "out/notes.txt", "mine");
   const absl::Status status =
-      PublishOutputs(*result, *work, dir_ / "out", false, false);
+      PublishOutputs(*result, {.work_dir = *work, .output_dir = dir_ / "out"});
   EXPECT_EQ(GetReason(status), Reason::kOutputExists);
   EXPECT_EQ(ReadAll(dir_ / "out/notes.txt"), "mine");
   ExpectArtifact(result->outputs[0].directory);
@@ -148,6 +152,52 @@ TEST_F(PublishTest, InterruptedWorkIsResumedByTheNextRun) {
       RunPipeline(dir_ / "model", {.outputs = {Request("W4A16")}}, *again);
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->tensors_resumed, 4);
+}
+
+// Killed when the result was in its place and the work directory still there.
+TEST_F(PublishTest, WhatWasPublishedIsTakenByTheNextRun) {
+  for (const bool overwrite : {false, true}) {
+    if (overwrite) WriteAll(dir_ / "out/old.txt", "mine");
+    const auto work = PrepareOutput(dir_ / "out", overwrite);
+    ASSERT_TRUE(work.ok());
+    const auto result =
+        RunPipeline(dir_ / "model", {.outputs = {Request("W4A16")}}, *work);
+    ASSERT_TRUE(result.ok());
+    const Publication publication = {.work_dir = *work,
+                                     .output_dir = dir_ / "out",
+                                     .overwrite = overwrite,
+                                     .fingerprint = "f1",
+                                     .report = "a\nb",
+                                     .placed = [] { ::raise(SIGKILL); }};
+    EXPECT_EXIT(PublishOutputs(*result, publication).IgnoreError(),
+                ::testing::KilledBySignal(SIGKILL), "");
+    ExpectOnly({"out", "out.partial"});
+    // Other work must not call it its own.
+    EXPECT_EQ(*TakePublished(dir_ / "out", "f2"), std::nullopt);
+    EXPECT_EQ(*TakePublished(dir_ / "out", "f1"), "a\nb");
+    ExpectArtifact(dir_ / "out");
+    EXPECT_FALSE(PathExists(dir_ / "out/old.txt"));
+    ExpectOnly({"out"});
+    EXPECT_EQ(*TakePublished(dir_ / "out", "f1"), std::nullopt);
+  }
+}
+
+TEST_F(PublishTest, WhatSomebodyElsePutThereIsNotTaken) {
+  const auto work = PrepareOutput(dir_ / "out", false);
+  ASSERT_TRUE(work.ok());
+  const auto result =
+      RunPipeline(dir_ / "model", {.outputs = {Request("W4A16")}}, *work);
+  ASSERT_TRUE(result.ok());
+  EXPECT_EXIT(PublishOutputs(*result, {.work_dir = *work,
+                                       .output_dir = dir_ / "out",
+                                       .fingerprint = "f1",
+                                       .placed = [] { ::raise(SIGKILL); }})
+                  .IgnoreError(),
+              ::testing::KilledBySignal(SIGKILL), "");
+  fs::rename(dir_ / "out", dir_ / "mine");
+  fs::create_directories(dir_ / "out");
+  EXPECT_EQ(*TakePublished(dir_ / "out", "f1"), std::nullopt);
+  ExpectOnly({"mine", "out", "out.partial"});
 }
 
 }  // namespace
