@@ -19,6 +19,8 @@ class Download : public Command {
     app.add_option("name", name_, "jobs/ID (or ID), or artifacts/ID")
         ->required();
     app.add_option("--output", output_, "Directory for the files")->required();
+    app.add_flag("--overwrite", overwrite_,
+                 "Replace what is in the output directory");
     server_.Add(app);
     AddFormatFlag(app, format_);
   }
@@ -28,8 +30,9 @@ class Download : public Command {
                            server_.Connect());
     QUANT_ASSIGN_OR_RETURN(const std::vector<std::string> artifacts,
                            Artifacts(*client));
-    QUANT_ASSIGN_OR_RETURN(const std::vector<Fetched> fetched,
-                           FetchArtifacts(*client, artifacts, output_));
+    QUANT_ASSIGN_OR_RETURN(
+        const std::vector<Fetched> fetched,
+        FetchArtifacts(*client, artifacts, output_, overwrite_));
     for (const Fetched& one : fetched) Print(one);
     return kExitOk;
   }
@@ -73,6 +76,7 @@ class Download : public Command {
 
   std::string name_;
   std::string output_;
+  bool overwrite_ = false;
   ServerFlags server_;
   OutputFormat format_ = OutputFormat::kTable;
 };

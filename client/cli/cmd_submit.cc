@@ -54,8 +54,12 @@ class Submit : public Command {
     app.add_flag("--cancel-on-interrupt", cancel_on_interrupt_,
                  "Ctrl-C cancels the job instead of leaving it alone")
         ->needs(wait);
-    app.add_option("--output", output_, "Download the result to here")
-        ->needs(wait);
+    auto* output =
+        app.add_option("--output", output_, "Download the result to here")
+            ->needs(wait);
+    app.add_flag("--overwrite", overwrite_,
+                 "Replace what is in the output directory")
+        ->needs(output);
     server_.Add(app);
     AddFormatFlag(app, format_);
   }
@@ -68,6 +72,7 @@ class Submit : public Command {
                              ParseDuration("--wait-timeout", wait_timeout_));
     }
     QUANT_ASSIGN_OR_RETURN(v1::CreateJobRequest request, MakeRequest());
+    QUANT_RETURN_IF_ERROR(CheckTarget(output_, overwrite_));
     QUANT_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
                            server_.Connect());
     if (!IsServerPath(model_)) {
@@ -133,7 +138,7 @@ class Submit : public Command {
                            FetchArtifacts(client,
                                           {followed.job->artifacts().begin(),
                                            followed.job->artifacts().end()},
-                                          output_));
+                                          output_, overwrite_));
     for (const Fetched& one : fetched) {
       std::cerr << "quantctl: downloaded and verified "
                 << Printable(one.directory) << "\n";
@@ -152,6 +157,7 @@ class Submit : public Command {
   std::string wait_timeout_;
   bool cancel_on_interrupt_ = false;
   std::string output_;
+  bool overwrite_ = false;
   ServerFlags server_;
   OutputFormat format_ = OutputFormat::kTable;
 };

@@ -1,8 +1,12 @@
 #include "client/cli/fetch.h"
 
+#include <algorithm>
+
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/cli/interrupt.h"
 #include "client/cli/progress.h"
+#include "client/library/target_directory.h"
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
@@ -25,7 +29,7 @@ absl::StatusOr<std::string> FolderOf(Client& client, const std::string& name,
 
 absl::StatusOr<std::vector<Fetched>> FetchArtifacts(
     Client& client, const std::vector<std::string>& artifacts,
-    const std::string& directory) {
+    const std::string& directory, bool overwrite) {
   InterruptScope interrupt;
   std::vector<Fetched> all;
   for (const std::string& name : artifacts) {
@@ -36,6 +40,7 @@ absl::StatusOr<std::vector<Fetched>> FetchArtifacts(
     ProgressMeter meter("download");
     TransferOptions options;
     options.stop = interrupt.token();
+    options.overwrite = overwrite;
     options.progress = [&](const TransferProgress& progress) {
       meter.Show(progress);
     };
@@ -44,6 +49,22 @@ absl::StatusOr<std::vector<Fetched>> FetchArtifacts(
     all.push_back(std::move(one));
   }
   return all;
+}
+
+absl::Status CheckTarget(const std::string& directory, bool overwrite) {
+  if (overwrite || !PathExists(directory)) return absl::OkStatus();
+  QUANT_ASSIGN_OR_RETURN(const auto entries, ListDirectory(directory));
+  // Folders: of a job with several outputs. The download looks into them.
+  const bool may_be =
+      std::any_of(entries.begin(), entries.end(), [](const DirEntry& entry) {
+        return entry.is_directory || entry.name == "manifest.json" ||
+               absl::EndsWith(entry.name, kPartSuffix);
+      });
+  if (entries.empty() || may_be) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kAlreadyExists, Reason::kOutputExists,
+      absl::StrCat(directory,
+                   ": is not empty; choose another directory or --overwrite"));
 }
 
 }  // namespace quant::cli

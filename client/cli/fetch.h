@@ -17,10 +17,15 @@ struct Fetched {
 };
 
 // One artifact goes into `directory`, several into directory/<output name>.
-// CANCELLED after Ctrl-C; the same command takes it up again.
+// CANCELLED after Ctrl-C; the same command takes it up again. With `overwrite`,
+// what was there is replaced.
 absl::StatusOr<std::vector<Fetched>> FetchArtifacts(
     Client& client, const std::vector<std::string>& artifacts,
-    const std::string& directory);
+    const std::string& directory, bool overwrite);
+
+// Before there is an artifact: refuses a directory that can't be one's, such as
+// that of the source.
+absl::Status CheckTarget(const std::string& directory, bool overwrite);
 
 }  // namespace quant::cli
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "client/library/part_file.h"
 #include "client/library/retry.h"
 #include "client/library/stream_guard.h"
+#include "client/library/target_directory.h"
 #include "core/base/digest.h"
 #include "core/base/error.h"
 #include "core/base/file.h"
@@ -29,7 +31,6 @@ using google::bytestream::ByteStream;
 constexpr std::chrono::hours kStreamDeadline{1};
 constexpr int64_t kProgressBytes = 16 << 20;
 constexpr char kManifest[] = "manifest.json";
-constexpr char kPartSuffix[] = ".part";
 
 absl::Status Stopped() {
   return MakeError(absl::StatusCode::kCancelled, Reason::kCancelled,
@@ -74,7 +75,7 @@ class Downloader {
       QUANT_RETURN_IF_ERROR(CheckFile(file));
       progress_.bytes_total += file.size_bytes();
     }
-    QUANT_RETURN_IF_ERROR(MakeDirectories(directory_));
+    QUANT_RETURN_IF_ERROR(MakeRoom());
     for (const v1::ArtifactFile& file : files) {
       QUANT_RETURN_IF_ERROR(Fetch(file));
     }
@@ -82,12 +83,34 @@ class Downloader {
   }
 
  private:
+  // Nothing of others is replaced, or left to be taken for the artifact's,
+  // unasked.
+  absl::Status MakeRoom() {
+    QUANT_RETURN_IF_ERROR(MakeDirectories(directory_));
+    QUANT_ASSIGN_OR_RETURN(TargetContents there,
+                           LookInto(directory_, report_.artifact));
+    complete_ = std::move(there.complete);
+    if (there.foreign.empty()) return absl::OkStatus();
+    if (!options_.overwrite) {
+      return MakeError(
+          absl::StatusCode::kAlreadyExists, Reason::kOutputExists,
+          absl::StrCat(
+              directory_, ": holds ", there.foreign.front(),
+              there.foreign.size() > 1 ? " and more, which are" : ", which is",
+              " not of ", report_.artifact.name(),
+              "; choose another directory or --overwrite"));
+    }
+    for (const std::string& path : there.foreign) {
+      QUANT_RETURN_IF_ERROR(RemoveTree(JoinPath(directory_, path)));
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status Fetch(const v1::ArtifactFile& file) {
     progress_.file = file.path();
     file_start_ = progress_.bytes_done;
     const std::string path = JoinPath(directory_, file.path());
-    QUANT_ASSIGN_OR_RETURN(const bool there, IsThere(path, file));
-    if (there) {
+    if (complete_.count(file.path()) > 0) {
       ++report_.files_skipped;
     } else {
       QUANT_RETURN_IF_ERROR(MakeDirectories(ParentPath(path)));
@@ -101,15 +124,6 @@ class Downloader {
     ++progress_.files_done;
     Show(file.size_bytes());
     return absl::OkStatus();
-  }
-
-  absl::StatusOr<bool> IsThere(const std::string& path,
-                               const v1::ArtifactFile& file) {
-    if (!PathExists(path)) return false;
-    QUANT_ASSIGN_OR_RETURN(const FileIdentity identity, IdentityOf(path));
-    if (identity.size_bytes != file.size_bytes()) return false;
-    QUANT_ASSIGN_OR_RETURN(const std::string sha256, Sha256OfFile(path));
-    return sha256 == file.sha256();
   }
 
   // DATA_LOSS DIGEST_MISMATCH removes the part, so that the next try is whole.
@@ -199,6 +213,7 @@ class Downloader {
   std::unique_ptr<ByteStream::Stub> stub_;
   const std::string directory_;
   const TransferOptions& options_;
+  std::set<std::string> complete_;  // files that are there already
   DownloadReport report_;
   TransferProgress progress_;
   int64_t file_start_ = 0;  // bytes of the files before this one

@@ -22,14 +22,16 @@ struct DownloadReport {
 };
 
 // Downloads all files of `artifact` ("artifacts/{id}") into `directory`, which
-// is made when it is not there; other files in it are left alone.
+// is made when it is not there. Files in it that are not of the artifact are
+// removed first with TransferOptions::overwrite, and refused without:
+// ALREADY_EXISTS OUTPUT_EXISTS.
 //
 // A file grows as "<path>.part" and gets its name by a rename once its size and
 // SHA-256 are those that the server listed; manifest.json comes last, so that
 // its presence says that everything is there. A cut connection is taken up at
 // the byte where it ended. A later call takes up what an earlier one left:
 // parts are hashed again and continued, complete files with the right digest
-// are skipped, files with another one are replaced.
+// are skipped.
 //
 // Memory is flat: some chunks of the server's, about 1 MiB each. Hashing and
 // writing overlap with receiving.

@@ -28,6 +28,8 @@ struct TransferOptions {
   std::stop_token stop;
   // A stream that moves nothing for so long is cut and taken up again.
   std::chrono::milliseconds silence{60'000};
+  // Downloads: what is not of the artifact makes room for it.
+  bool overwrite = false;
 };
 
 }  // namespace quant

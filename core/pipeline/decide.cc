@@ -40,11 +40,11 @@ class Decider {
     }
     QUANT_RETURN_IF_ERROR(rules.CheckAllMatched(roles_));
     for (int64_t i = 0; i < count; ++i) {
-      if (roles_[i].is_matrix) module_index_[roles_[i].module] = i;
+      if (IsPart(i)) module_index_[roles_[i].module] = i;
     }
     for (const auto& [module, index] : module_index_) SettleModule(index);
     for (int64_t i = 0; i < count; ++i) {
-      if (!roles_[i].is_matrix && decisions_[i].quantized) SettleShapes({i});
+      if (!IsPart(i) && decisions_[i].quantized) SettleShapes({i});
     }
     CheckMixture();
     QUANT_RETURN_IF_ERROR(Refusal());
@@ -89,11 +89,10 @@ class Decider {
               .reason = policy.reason,
               .by_default = true};
     }
+    if (!IsWeightFloat(tensor(i).dtype)) {
+      return {.reason = absl::StrCat("skipped: ", DTypeName(tensor(i).dtype))};
+    }
     if (format_.ConvertsEverything()) {
-      if (!IsWeightFloat(tensor(i).dtype)) {
-        return {.reason =
-                    absl::StrCat("skipped: ", DTypeName(tensor(i).dtype))};
-      }
       return {.quantized = true,
               .scheme = request_.scheme,
               .reason = "default",
@@ -106,6 +105,12 @@ class Decider {
               .by_default = true};
     }
     return {.reason = absl::StrCat("skipped: ", role.role)};
+  }
+
+  // Whether loaders may merge it with others, be it a float or not.
+  bool IsPart(int64_t i) const {
+    return roles_[i].is_matrix ||
+           (roles_[i].leaf == "weight" && tensor(i).shape.size() == 2);
   }
 
   // Parts of the merged module that exist, in stacking order.
@@ -153,16 +158,19 @@ class Decider {
           (!first.quantized || SameNumbers(other.scheme, first.scheme))) {
         continue;
       }
-      problems_.push_back(
-          absl::StrCat(roles_[parts.front()].module, " (", Describe(first),
-                       ") and ", roles_[part].module, " (", Describe(other),
-                       ") are merged by loaders and must be treated alike"));
+      conflicts_.push_back(absl::StrCat(
+          roles_[parts.front()].module, " (", Describe(parts.front()), ") and ",
+          roles_[part].module, " (", Describe(part),
+          ") are merged by loaders and must be treated alike"));
       return false;
     }
     return true;
   }
 
-  static std::string Describe(const Decision& decision) {
+  std::string Describe(int64_t part) const {
+    const Decision& decision = decisions_[part];
+    const DType dtype = tensor(part).dtype;
+    if (!IsWeightFloat(dtype)) return std::string(DTypeName(dtype));
     return decision.quantized ? DescribeScheme(decision.scheme) : "as it is";
   }
 
@@ -221,9 +229,9 @@ class Decider {
       if (!decisions_[i].quantized) continue;
       if (first < 0) first = i;
       if (SameNumbers(decisions_[i].scheme, decisions_[first].scheme)) continue;
-      problems_.push_back(absl::StrCat(
-          tensor(first).name, " (", Describe(decisions_[first]), ") and ",
-          tensor(i).name, " (", Describe(decisions_[i]),
+      conflicts_.push_back(absl::StrCat(
+          tensor(first).name, " (", Describe(first), ") and ", tensor(i).name,
+          " (", Describe(i),
           ") differ, and loader "
           "\"",
           loader_.loader()->name,
@@ -261,29 +269,68 @@ class Decider {
   }
 
   absl::Status Refusal() const {
+    std::string why;
+    if (!conflicts_.empty()) {
+      absl::StrAppend(&why,
+                      "the recipe treats differently what belongs "
+                      "together:",
+                      Listed(conflicts_),
+                      "\nlet one rule cover all of it alike");
+    }
     if (!problems_.empty()) {
-      const size_t listed = std::min(problems_.size(), kListedProblems);
-      return MakeError(
-          absl::StatusCode::kFailedPrecondition, Reason::kPlanRefused,
-          absl::StrCat(
-              "scheme \"", request_.scheme.name, "\" does not fit ",
-              problems_.size(), " of this model's tensors:\n  ",
-              absl::StrJoin(problems_.begin(), problems_.begin() + listed,
-                            "\n  "),
-              listed < problems_.size() ? "\n  ..." : "",
-              "\nchange the group size, add a rule, or let on_mismatch be "
-              "channel or skip"));
+      absl::StrAppend(
+          &why, why.empty() ? "" : "\n", "scheme \"", request_.scheme.name,
+          "\" does not fit ", problems_.size(),
+          " of this model's tensors:", Listed(problems_), "\n", Remedy());
     }
-    // Other names are a change, too.
-    if (format_.Names() != TensorNames::kSource) return absl::OkStatus();
-    for (const Decision& decision : decisions_) {
-      if (decision.quantized) return absl::OkStatus();
+    if (why.empty() && ChangesNothing()) {
+      why = absl::StrCat(
+          "scheme \"", request_.scheme.name,
+          "\" would change no tensor of this model: ", WhyNothing());
     }
+    if (why.empty()) return absl::OkStatus();
     return MakeError(absl::StatusCode::kFailedPrecondition,
-                     Reason::kPlanRefused,
-                     absl::StrCat("scheme \"", request_.scheme.name,
-                                  "\" would change no tensor of this model: no "
-                                  "Linear weight matrix was found or left"));
+                     Reason::kPlanRefused, why);
+  }
+
+  static std::string Listed(const std::vector<std::string>& lines) {
+    const size_t listed = std::min(lines.size(), kListedProblems);
+    return absl::StrCat(
+        "\n  ", absl::StrJoin(lines.begin(), lines.begin() + listed, "\n  "),
+        listed < lines.size() ? "\n  ..." : "");
+  }
+
+  absl::string_view Remedy() const {
+    return request_.on_mismatch == OnMismatch::kFail
+               ? "change the group size, add a rule, or let on_mismatch be "
+                 "channel or skip"
+               : "change the group size, add a rule, or let on_mismatch be "
+                 "skip";
+  }
+
+  bool ChangesNothing() const {
+    // Other names are a change, too.
+    if (format_.Names() != TensorNames::kSource) return false;
+    return std::none_of(decisions_.begin(), decisions_.end(),
+                        [](const Decision& d) { return d.quantized; });
+  }
+
+  std::string WhyNothing() const {
+    int64_t left = 0;
+    int64_t first = -1;
+    const int64_t count = static_cast<int64_t>(roles_.size());
+    for (int64_t i = 0; i < count; ++i) {
+      if (!roles_[i].is_matrix ||
+          roles_[i].module_class != ModuleClass::kLinear) {
+        continue;
+      }
+      ++left;
+      if (first < 0) first = i;
+    }
+    if (left == 0) return "it has no Linear weight matrix";
+    return absl::StrCat("all ", left,
+                        " Linear weight matrices stay as they are, the first, ",
+                        tensor(first).name, ", by ", decisions_[first].reason);
   }
 
   const ModelReader& model_;
@@ -294,7 +341,8 @@ class Decider {
   std::vector<TensorPolicy> policies_;
   std::vector<Decision> decisions_;
   std::map<std::string, int64_t> module_index_;
-  std::vector<std::string> problems_;
+  std::vector<std::string> problems_;   // what does not fit
+  std::vector<std::string> conflicts_;  // what has to agree and does not
 };
 
 }  // namespace

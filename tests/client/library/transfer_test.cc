@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <functional>
+#include <vector>
 
 #include "client/library/download.h"
 #include "client/library/upload.h"
@@ -90,15 +92,34 @@ TEST_F(DownloadTest, ThrowsAwayADamagedPart) {
   }
 }
 
-TEST_F(DownloadTest, ReplacesAFileWithAnotherDigest) {
+TEST_F(DownloadTest, ReplacesNothingUnasked) {
   ASSERT_TRUE(Download(*client_, artifact_, Path("out")).ok());
-  std::string whole = ReadAll(Path("out") / kWeights);
-  whole[1000] ^= 1;
-  WriteAll(Path("out") / kWeights, whole);
-  const auto report = Download(*client_, artifact_, Path("out"));
-  ASSERT_TRUE(report.ok()) << report.status();
-  ExpectComplete(*report, Path("out"));
-  EXPECT_EQ(report->files_skipped, report->artifact.files_size() - 1);
+  const std::string whole = ReadAll(Path("out") / kWeights);
+  std::string other = whole;
+  other[1000] ^= 1;
+  TransferOptions overwrite;
+  overwrite.overwrite = true;
+  // Its own name with other bytes, a stranger, a stranger below, a link.
+  const auto own = [&] { WriteAll(Path("out") / kWeights, other); };
+  const auto stranger = [&] { WriteAll(Path("out/old.index.json"), "{}"); };
+  const auto below = [&] { WriteAll(Path("out/onnx/model.onnx"), "x"); };
+  const auto link = [&] {
+    WriteAll(Path("mine"), whole);
+    fs::remove(Path("out") / kWeights);
+    fs::create_symlink(Path("mine"), Path("out") / kWeights);
+  };
+  const std::vector<std::function<void()>> cases = {own, stranger, below, link};
+  for (const auto& put : cases) {
+    put();
+    const auto refused = Download(*client_, artifact_, Path("out"));
+    EXPECT_EQ(GetReason(refused.status()), Reason::kOutputExists)
+        << refused.status();
+    const auto report = Download(*client_, artifact_, Path("out"), overwrite);
+    ASSERT_TRUE(report.ok()) << report.status();
+    ExpectComplete(*report, Path("out"));
+  }
+  EXPECT_EQ(ReadAll(Path("mine")), whole);
+  EXPECT_FALSE(fs::is_symlink(Path("out") / kWeights));
 }
 
 TEST_F(DownloadTest, NeverNamesWhatTheServerDamaged) {

@@ -176,8 +176,40 @@ TEST_F(DecideTest, MergedModulesThatDisagreeAreAllListed) {
   EXPECT_THAT(message, HasSubstr("model.layers.0.self_attn.q_proj"));
   EXPECT_THAT(message, HasSubstr("model.layers.1.mlp.up_proj"));
   EXPECT_THAT(message, HasSubstr("as it is"));
+  EXPECT_THAT(message, HasSubstr("one rule cover all"));
+  EXPECT_THAT(message, Not(HasSubstr("on_mismatch")));
   // All parts alike: fine.
   EXPECT_TRUE(MakeWith({{R"(re:.*\.(q|k|v)_proj)", Named("W8A16")}}).ok());
+}
+
+TEST_F(DecideTest, AMergedPartThatIsNoFloatMustAgreeToo) {
+  auto tensors = LlamaTensors(128, 128);
+  for (TensorSpec& tensor : tensors) {
+    if (tensor.name == "model.layers.1.mlp.up_proj.weight") {
+      tensor.dtype = DType::kI8;
+    }
+  }
+  Write(tensors);
+  const auto plan = Make(Request("W4A16"));
+  EXPECT_EQ(GetReason(plan.status()), Reason::kPlanRefused);
+  EXPECT_THAT(std::string(plan.status().message()),
+              HasSubstr("model.layers.1.mlp.up_proj (I8)"));
+  const auto skipped =
+      MakeWith({{R"(re:model\.layers\.1\.mlp\.(gate|up)_proj)", std::nullopt}});
+  EXPECT_EQ(SchemeOf(skipped, "model.layers.1.mlp.gate_proj"), "kept");
+}
+
+TEST_F(DecideTest, WhereNothingIsLeftTheReasonIsSaid) {
+  Write(LlamaTensors(64, 172));
+  OutputRequest request = Request("W4A16");
+  request.on_mismatch = OnMismatch::kSkip;
+  const std::string misfits(Make(request).status().message());
+  EXPECT_THAT(misfits, HasSubstr("would change no tensor"));
+  EXPECT_THAT(misfits, HasSubstr("all 14 Linear weight matrices"));
+  EXPECT_THAT(misfits, HasSubstr("172 % 128 != 0"));
+  const auto rule = MakeWith({{"re:.*", std::nullopt}});
+  EXPECT_THAT(std::string(rule.status().message()),
+              HasSubstr("by rule 're:.*'"));
 }
 
 TEST_F(DecideTest, MisfitsFailListingAllOfThem) {
