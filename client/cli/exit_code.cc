@@ -35,6 +35,7 @@ std::optional<ExitCode> ExitCodeOfReason(Reason reason) {
     case Reason::kWorkerCrashed:
     case Reason::kAttemptsExhausted:
     case Reason::kLeaseLost:
+    case Reason::kWorkDirLocked:
       return kExitInfrastructure;
     case Reason::kOutputExists:
       return kExitUsage;

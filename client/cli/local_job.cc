@@ -113,7 +113,9 @@ int LocalJob::Failed(const absl::Status& status) const {
               << Printable(work_dir_) << ")\n";
     return kExitInterrupted;
   }
-  std::cerr << "quantctl: " << Printable(status.message()) << "\n";
+  std::cerr << "quantctl: " << Printable(status.message()) << "\n"
+            << "quantctl: what was done so far is in " << Printable(work_dir_)
+            << "; the same command takes it up again\n";
   return ExitCodeOfFailure(status);
 }
 

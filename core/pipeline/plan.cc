@@ -72,7 +72,9 @@ absl::Status CheckNotQuantized(const ModelReader& model,
   return MakeError(absl::StatusCode::kFailedPrecondition, Reason::kPlanRefused,
                    absl::StrCat(model.path(), ": is quantized already: ", why,
                                 "; quantize the original weights",
-                                readable ? ", or allow to requantize" : ""));
+                                readable ? ", or allow to requantize "
+                                           "(--allow-requantize)"
+                                         : ""));
 }
 
 // What GGUF files say of the importance matrix that they were made with.

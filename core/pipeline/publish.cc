@@ -85,8 +85,12 @@ absl::StatusOr<std::string> PrepareOutput(const std::string& output_dir,
   QUANT_ASSIGN_OR_RETURN(const std::string path, TargetPath(output_dir));
   QUANT_ASSIGN_OR_RETURN(const bool taken, HoldsAnything(path));
   if (taken && !overwrite) return ExistsError(path);
-  QUANT_RETURN_IF_ERROR(MakeDirectories(ParentPath(path)));
-  return WorkDirectoryOf(path);
+  const std::string work_dir = WorkDirectoryOf(path);
+  const absl::Status made = MakeDirectories(work_dir);
+  if (made.ok()) return work_dir;
+  if (absl::IsResourceExhausted(made)) return made;
+  return InvalidSpec(
+      absl::StrCat(output_dir, ": can't be made: ", made.message()));
 }
 
 absl::Status PublishOutputs(const ExecuteResult& result,

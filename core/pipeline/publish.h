@@ -11,9 +11,9 @@
 
 namespace quant {
 
-// The work directory for `output_dir` ("<output_dir>.partial", a sibling).
-// ALREADY_EXISTS OUTPUT_EXISTS when output_dir holds anything and `overwrite`
-// is not set.
+// Makes the work directory for `output_dir` ("<output_dir>.partial", a sibling)
+// and answers it. ALREADY_EXISTS OUTPUT_EXISTS when output_dir holds anything
+// and `overwrite` is not set; INVALID_ARGUMENT where none can be made.
 absl::StatusOr<std::string> PrepareOutput(const std::string& output_dir,
                                           bool overwrite);
 

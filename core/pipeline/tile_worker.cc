@@ -43,7 +43,7 @@ absl::Status NonfiniteError(const TensorEntry& source, int64_t index) {
       absl::StrCat("tensor \"", source.name, "\" ", ShapeToString(source.shape),
                    ": element ", index,
                    " is NaN or infinite; mend the model, or let nonfinite be "
-                   "zero"));
+                   "zero (--nonfinite zero)"));
 }
 
 }  // namespace

@@ -191,6 +191,36 @@ TEST(Disk, WhenItIsFullTheRunFailsBeforeAnyWork) {
                   .ok());
 }
 
+// Writing fails half-way, on whichever thread writes for the others.
+TEST(Disk, AFailedWriteEndsTheRunAndIsTakenUp) {
+  TempDir dir;
+  WriteModel(dir / "model", LlamaTensors(256, 512));
+  const PlanRequest request = {.outputs = {Request("W8A16")}};
+  const auto undisturbed = RunPipeline(dir / "model", request, dir / "whole");
+  ASSERT_TRUE(undisturbed.ok());
+  for (int threads : {1, 2, 7}) {
+    const std::string work = dir / absl::StrCat("work", threads);
+    const int code = InChild([&] {
+      ::signal(SIGXFSZ, SIG_IGN);
+      ExecuteOptions options;
+      options.journal = [](int64_t) {
+        const rlimit limit{10'000, 10'000};
+        ::setrlimit(RLIMIT_FSIZE, &limit);
+      };
+      const auto result =
+          RunPipeline(dir / "model", request, work, threads, options);
+      if (result.ok()) return 11;
+      return GetReason(result.status()) == Reason::kStorageFull ? 0 : 12;
+    });
+    EXPECT_EQ(code, 0) << threads;
+    const auto resumed = RunPipeline(dir / "model", request, work, threads);
+    ASSERT_TRUE(resumed.ok()) << resumed.status();
+    EXPECT_GT(resumed->tensors_resumed, 0);
+    EXPECT_EQ(ReadTree(resumed->outputs[0].directory),
+              ReadTree(undisturbed->outputs[0].directory));
+  }
+}
+
 int64_t StatusBytes(const char* key) {
   std::ifstream in("/proc/self/status");
   std::string word;
