@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "client/cli/choice.h"
 #include "client/cli/command.h"
 
 namespace quant::cli {
@@ -128,7 +129,7 @@ class Completion : public Command {
   void AddFlags(CLI::App& app) override {
     app.add_option("shell", shell_, "bash, zsh or fish")
         ->required()
-        ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+        ->transform(OneOf({"bash", "zsh", "fish"}));
     app.footer("For example: source <(quantctl completion bash)");
   }
 

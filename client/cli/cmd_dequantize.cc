@@ -1,3 +1,4 @@
+#include "client/cli/choice.h"
 #include "client/cli/command.h"
 #include "client/cli/local_job.h"
 
@@ -13,12 +14,12 @@ class Dequantize : public Command {
     app.add_option("--dtype", dtype_,
                    "Type of the weights: F32 (every value as loaders compute "
                    "it), BF16 or F16")
-        ->transform(CLI::IsMember({"F32", "BF16", "F16"}, CLI::ignore_case))
+        ->transform(OneOf({"F32", "BF16", "F16"}))
         ->capture_default_str();
     app.add_option("--format", form_,
                    "safetensors (GGUF files then become a checkpoint: its "
                    "names, config.json and tokenizer), or gguf")
-        ->transform(CLI::IsMember({"safetensors", "gguf"}, CLI::ignore_case))
+        ->transform(OneOf({"safetensors", "gguf"}))
         ->capture_default_str();
     job_.Add(app);
   }

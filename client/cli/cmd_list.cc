@@ -3,6 +3,7 @@
 #include <map>
 
 #include "absl/strings/str_cat.h"
+#include "client/cli/choice.h"
 #include "client/cli/command.h"
 #include "client/cli/job_output.h"
 #include "client/cli/output.h"
@@ -25,8 +26,7 @@ class List : public Command {
     app.add_option("--state", states_, "Only jobs in this state; repeatable")
         ->expected(1)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-        ->transform(CLI::CheckedTransformer(kStates, CLI::ignore_case)
-                        .description("STATE"));
+        ->transform(ValueOf(kStates).description("STATE"));
     app.add_option("--label", labels_,
                    "Only jobs with this label, K=V; repeatable")
         ->expected(1)

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/cli/choice.h"
 #include "client/cli/command.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/interrupt.h"
@@ -57,7 +58,7 @@ class Queue : public Command {
     app.add_option("action", action_,
                    "show; pause: start no job; drain: also hand the running "
                    "ones back; resume")
-        ->check(CLI::IsMember({"show", "pause", "drain", "resume"}))
+        ->transform(OneOf({"show", "pause", "drain", "resume"}))
         ->required();
     auto* wait = app.add_flag("--wait", wait_, "Wait until no job runs");
     app.add_option("--timeout", timeout_, "Wait at most so long, e.g. 30m")

@@ -2,6 +2,7 @@
 #include <map>
 
 #include "absl/strings/str_cat.h"
+#include "client/cli/choice.h"
 #include "client/cli/command.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/fetch.h"
@@ -40,8 +41,7 @@ class Submit : public Command {
     app.add_option("--priority", priority_,
                    "background, normal, high or urgent (default normal): each "
                    "step is worth 30 minutes of waiting")
-        ->transform(CLI::CheckedTransformer(kPriorities, CLI::ignore_case)
-                        .description("PRIORITY"));
+        ->transform(ValueOf(kPriorities).description("PRIORITY"));
     app.add_option("--timeout", timeout_,
                    "An attempt that takes longer fails the job, e.g. 2h");
     app.add_option("--retention", retention_,

@@ -52,12 +52,53 @@ absl::Status CheckCommandName(const std::string& name) {
   return UnknownNameError("command", name, known);
 }
 
-// "-1,2" is an array, not a flag: a leading space, trimmed later, hides it from
-// the parser.
-std::string HideNegativeNumber(const char* argument) {
-  const bool number = argument[0] == '-' &&
-                      (absl::ascii_isdigit(argument[1]) || argument[1] == '.');
-  return number ? absl::StrCat(" ", argument) : argument;
+// "quantctl quantize".
+std::string FullName(const CLI::App& app) {
+  const CLI::App* parent = app.get_parent();
+  return parent ? absl::StrCat(FullName(*parent), " ", app.get_name())
+                : app.get_name();
+}
+
+absl::Status UnknownFlagError(const CLI::App& app, const std::string& given) {
+  const std::string flag = given.substr(0, given.find('='));
+  std::vector<std::string> known;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) {
+      known.push_back("--" + name);
+    }
+  }
+  const std::string nearest = NearestName(flag, known);
+  return MakeError(
+      absl::StatusCode::kInvalidArgument, Reason::kUnknownName,
+      absl::StrCat(flag, ": no such flag of ", FullName(app), "; ",
+                   nearest.empty()
+                       ? absl::StrCat("see ", FullName(app), " --help")
+                       : absl::StrCat("did you mean ", nearest, "?")));
+}
+
+// What the parser found wrong. A misspelt flag comes first: that its value was
+// not expected, or that another flag is required, only follows from it.
+absl::Status UsageError(const CLI::App& app, const CLI::ParseError& error) {
+  std::vector<const CLI::App*> apps = {&app};
+  for (const CLI::App* command : app.get_subcommands()) {
+    apps.push_back(command);
+  }
+  for (const CLI::App* one : apps) {
+    for (const std::string& extra : one->remaining()) {
+      if (extra.size() > 1 && extra[0] == '-' && extra != "--") {
+        return UnknownFlagError(*one, extra);
+      }
+    }
+  }
+  return InvalidSpec(
+      absl::StrCat(error.what(), "; see ", FullName(*apps.back()), " --help"));
+}
+
+// "-.5" is a number, as "-1" is one to the parser: not a flag.
+std::string WithLeadingZero(const char* argument) {
+  const bool fraction = argument[0] == '-' && argument[1] == '.' &&
+                        absl::ascii_isdigit(argument[2]);
+  return fraction ? absl::StrCat("-0", argument + 1) : argument;
 }
 
 int Main(int argc, char** argv) {
@@ -74,12 +115,14 @@ int Main(int argc, char** argv) {
   }
   std::vector<std::string> arguments;  // CLI11 takes them in reverse
   for (int i = argc - 1; i > 0; --i) {
-    arguments.push_back(HideNegativeNumber(argv[i]));
+    arguments.push_back(WithLeadingZero(argv[i]));
   }
   try {
     app.parse(std::move(arguments));
   } catch (const CLI::ParseError& error) {
-    return app.exit(error, std::cout, std::cerr) == 0 ? kExitOk : kExitUsage;
+    if (error.get_exit_code() != 0) return Fail(UsageError(app, error));
+    app.exit(error, std::cout, std::cerr);  // prints the help that was wanted
+    return kExitOk;
   }
   for (size_t i = 0; i < commands.size(); ++i) {
     if (!app.got_subcommand(Commands()[i].name)) continue;

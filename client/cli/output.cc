@@ -9,6 +9,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/cli/choice.h"
 #include "client/cli/yaml.h"
 #include "google/protobuf/util/json_util.h"
 
@@ -53,8 +54,7 @@ void AddFormatFlag(CLI::App& app, OutputFormat& format) {
       {"yaml", OutputFormat::kYaml},
       {"name", OutputFormat::kName}};
   app.add_option("-o", format, "How to print: table, json, yaml or name")
-      ->transform(CLI::CheckedTransformer(kFormats, CLI::ignore_case)
-                      .description("FORMAT"));
+      ->transform(ValueOf(kFormats).description("FORMAT"));
 }
 
 void PrintMessage(const google::protobuf::Message& message,

@@ -5,6 +5,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "client/cli/choice.h"
 #include "client/cli/source.h"
 #include "core/base/bytes.h"
 #include "core/base/error.h"
@@ -25,8 +26,7 @@ void AddChoice(CLI::App& app, const std::string& flag,
                const std::string& help) {
   app.add_option_function<Enum>(
          flag, [&value](const Enum& chosen) { value = chosen; }, help)
-      ->transform(CLI::CheckedTransformer(choices, CLI::ignore_case)
-                      .description("CHOICE"));
+      ->transform(ValueOf(choices).description("CHOICE"));
 }
 
 // Of a text that a recipe file names, where no flag gave them.

@@ -36,6 +36,35 @@ bool IsPickleName(absl::string_view name) {
   return false;
 }
 
+// One object, whatever its keys.
+class AnyObject final : public JsonEvents {
+ public:
+  absl::Status Key(std::string) override {
+    SkipValue();
+    return absl::OkStatus();
+  }
+  absl::Status StartObject() override { return absl::OkStatus(); }
+  absl::Status EndObject() override { return absl::OkStatus(); }
+  absl::Status StartArray() override { return Wrong(); }
+  absl::Status EndArray() override { return Wrong(); }
+  absl::Status String(std::string) override { return Wrong(); }
+  absl::Status Integer(int64_t) override { return Wrong(); }
+  absl::Status Null() override { return Wrong(); }
+  absl::Status Other(absl::string_view) override { return Wrong(); }
+
+ private:
+  static absl::Status Wrong() { return ModelMalformed("not a JSON object"); }
+};
+
+// Those who use the text know neither its path nor the byte of a mistake.
+absl::StatusOr<std::string> ReadConfig(const std::string& path) {
+  QUANT_ASSIGN_OR_RETURN(std::string text, ReadFile(path, kMaxConfigBytes));
+  AnyObject object;
+  const absl::Status status = ParseJsonEvents(text, object);
+  if (!status.ok()) return Annotate(status, path);
+  return text;
+}
+
 // Why a directory without the expected weight files can't be opened.
 absl::Status NoWeights(const std::string& directory,
                        absl::Span<const DirEntry> entries) {
@@ -133,8 +162,7 @@ absl::StatusOr<std::unique_ptr<HfModel>> HfModel::OpenDirectory(
   if (HasRegular(entries, kConfigName)) {
     QUANT_ASSIGN_OR_RETURN(const std::string path,
                            ResolveInsideModel(directory, kConfigName));
-    QUANT_ASSIGN_OR_RETURN(model->config_json_,
-                           ReadFile(path, kMaxConfigBytes));
+    QUANT_ASSIGN_OR_RETURN(model->config_json_, ReadConfig(path));
   }
   QUANT_ASSIGN_OR_RETURN(model->side_files_, FindSideFiles(directory, entries));
   return model;

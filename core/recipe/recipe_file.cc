@@ -24,6 +24,7 @@ namespace {
 using google::protobuf::Descriptor;
 using google::protobuf::EnumDescriptor;
 using google::protobuf::FieldDescriptor;
+using google::protobuf::OneofDescriptor;
 using Json = nlohmann::json;
 
 constexpr size_t kMaxRecipeBytes = 1 << 20;
@@ -52,6 +53,7 @@ class Converter {
         return InvalidSpec(
             absl::StrCat(Where(item.first), ": \"", key, "\" is given twice"));
       }
+      QUANT_RETURN_IF_ERROR(CheckAlone(item.first, *field, object));
       QUANT_ASSIGN_OR_RETURN(object[field->name()], Field(item.second, *field));
     }
     return object;
@@ -71,6 +73,23 @@ class Converter {
       known.push_back(type.field(i)->name());
     }
     return Annotate(UnknownNameError("key", key, known), Where(at));
+  }
+
+  // Of the fields of a oneof, a message has one.
+  static absl::Status CheckAlone(const YAML::Node& at,
+                                 const FieldDescriptor& field,
+                                 const Json& object) {
+    const OneofDescriptor* oneof = field.real_containing_oneof();
+    if (oneof == nullptr) return absl::OkStatus();
+    for (int i = 0; i < oneof->field_count(); ++i) {
+      const std::string& other = oneof->field(i)->name();
+      if (!object.contains(other)) continue;
+      return InvalidSpec(absl::StrCat(
+          Where(at), ": a ",
+          absl::AsciiStrToLower(field.containing_type()->name()),
+          " has either \"", other, "\" or \"", field.name(), "\", not both"));
+    }
+    return absl::OkStatus();
   }
 
   absl::StatusOr<Json> Field(const YAML::Node& node,

@@ -56,7 +56,33 @@ class Usage(Case):
              "--group-size"),
             (["plan", MODEL, "--scheme", "W4A16", "--gate", "size<=1"],
              "size_bytes"),
-            (["plan", MODEL, "--scheme", "W4A16", "-o", "xml"], "xml"),
+            (["plan", MODEL, "--scheme", "W4A16", "-o", "jsn"],
+             '-o: unknown value "jsn"; did you mean "json"? known: json, name'),
+            (["plan", MODEL, "--scheme", "W4A16", "--on-mismatch", "foo"],
+             '--on-mismatch: unknown value "foo"; known: channel, fail, skip'),
+            # Names stand for numbers, which are nobody's business.
+            (["plan", MODEL, "--scheme", "W4A16", "--on-mismatch", "2"],
+             'unknown value "2"'),
+            (["plan", MODEL, "--scheme", "W4A16", "--nonfinite", "zerro"],
+             '--nonfinite: unknown value "zerro"; did you mean "zero"?'),
+            (["list", "--state", "fialed"], 'did you mean "failed"'),
+            (["queue", "pasue"], 'action: unknown value "pasue"; did you mean'),
+            (["quantize", MODEL, "--shceme", "W4A16", "--output", "o"],
+             "--shceme: no such flag of quantctl quantize; did you mean "
+             "--scheme?"),
+            # Not that --output is required.
+            (["quantize", MODEL, "--scheme", "W4A16", "--ouput=o"],
+             "--ouput: no such flag of quantctl quantize; did you mean "
+             "--output?"),
+            (["health", "--verbosely"],
+             "--verbosely: no such flag of quantctl health; see quantctl "
+             "health --help"),
+            (["--hlep"],
+             "--hlep: no such flag of quantctl; did you mean --help?"),
+            (["version", "\x1b[2J"], "not expected: \\x1b[2J; see quantctl "
+             "version --help"),
+            (["plan", MODEL, "--scheme", "W4A16", "--group-size", "-1"],
+             '--group-size: "-1"; allowed'),
             (["wait", "x", "--timeout", "soon"], "soon"),
             (["tensor", "1,x", "--scheme", "W4A16"], '"x" is no number'),
             (["tensor", "1;2,3", "--scheme", "W4A16"], "a row of 2"),
@@ -245,6 +271,12 @@ class Questions(Case):
             self.assertIn(dtype, out)
         self.assertRegex(out, r"FP16 +16 +65504 ")
 
+    def test_a_broken_config_is_named_with_its_byte(self):
+        write_model(self.dir / "model.safetensors", {"a": ([1], [1])})
+        (self.dir / "config.json").write_text('{"model_type": "llama",}')
+        _, err = self.ctl(FAILED, "inspect", self.dir)
+        self.assertIn(f"{self.dir}/config.json: byte 24: not JSON", err)
+
     def test_missing_models_and_manifests(self):
         self.ctl(NOT_FOUND, "inspect", "nowhere")
         self.ctl(NOT_FOUND, "verify", ".")
@@ -267,6 +299,11 @@ class Tensor(Case):
         out, _ = self.ctl(OK, "tensor", "-6.375, 0, 3", "--scheme", "W8A16")
         for word in ("X_INT", "X_HAT", "SCALE", "mse:", "sqnr:"):
             self.assertIn(word, out)
+
+    def test_numbers_that_look_like_flags(self):
+        for array, values in (("-1,2", [-1, 2]), ("-.5;-1", [-0.5, -1])):
+            found = self.json("tensor", array, "--scheme", "F32")
+            self.assertEqual(found["dequantized"], values)
 
     def test_npy_round_trip(self):
         self.ctl(OK, "tensor", "1, -2; 3, 4", "--scheme", "F32",

@@ -285,6 +285,27 @@ TEST(OpenModelTest, RefusesAConfigBeyondTheCap) {
             absl::StatusCode::kResourceExhausted);
 }
 
+TEST(OpenModelTest, SaysWhereAConfigIsBroken) {
+  TempDir dir;
+  dir.Write("model.safetensors", OneTensor("w", 3));
+  const auto said = [&](const std::string& config) {
+    const std::string path = dir.Write("config.json", config);
+    const absl::Status status = OpenModel(dir.path()).status();
+    EXPECT_EQ(GetReason(status), Reason::kModelMalformed) << config;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(path + ": "));
+    return std::string(status.message());
+  };
+  EXPECT_THAT(said(R"({"model_type": "llama",})"),
+              HasSubstr("byte 24: not JSON"));
+  EXPECT_THAT(said(""), HasSubstr("not JSON"));
+  for (const char* other : {"[{}]", "\"llama\"", "7", "1.5", "null", "true"}) {
+    EXPECT_THAT(said(other), HasSubstr("not a JSON object")) << other;
+  }
+  // What is in it is for those who use it to judge.
+  dir.Write("config.json", R"({"a": [1, {"b": null}], "a": -1.5, "c": true})");
+  EXPECT_TRUE(OpenModel(dir.path()).ok());
+}
+
 TEST(OpenModelTest, NoticesThatTheSourceChanged) {
   for (const int64_t size : {2, 100}) {
     TempDir dir;

@@ -151,8 +151,13 @@ TEST(RecipeFile, GivenTwiceIsAnError) {
   EXPECT_THAT(ErrorOf("scheme: W4A16\ngroup_size: 1\ngroupSize: 2\n"),
               HasSubstr("twice"));
   // Two of a choice.
-  ErrorOf("scheme: W4A16\ngroup_size: 64\nwhole: channel\n");
-  ErrorOf("scheme: W4A16\nrules: [{match: x, scheme: W8A16, skip: true}]\n");
+  EXPECT_THAT(ErrorOf("scheme: W4A16\ngroup_size: 64\nwhole: channel\n"),
+              HasSubstr("line 3: a recipe has either \"group_size\" or "
+                        "\"whole\", not both"));
+  EXPECT_THAT(ErrorOf("scheme: W4A16\nrules:\n  - match: x\n"
+                      "    scheme: W8A16\n    skip: true\n"),
+              HasSubstr("line 5: a rule has either \"scheme\" or \"skip\", "
+                        "not both"));
 }
 
 TEST(RecipeFile, WhatIsNoDocumentIsAnErrorNotACrash) {
