@@ -63,10 +63,12 @@ class Watcher {
       sequence_ = 0;
       return absl::OkStatus();
     }
-    if (absl::IsDeadlineExceeded(status)) return absl::OkStatus();
     // CANCELLED without a stop is the guard's doing: the stream was silent.
+    // DEADLINE_EXCEEDED is that of the stream, or of a proxy in between: only a
+    // budget keeps a hasty one from being asked in a loop.
     const bool cut = status.ok() || IsTransient(status) ||
-                     absl::IsCancelled(status) || absl::IsAborted(status);
+                     absl::IsCancelled(status) || absl::IsAborted(status) ||
+                     absl::IsDeadlineExceeded(status);
     if (!cut) return status;
     if (absl::IsCancelled(status)) {
       QUANT_ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel,

@@ -1,6 +1,7 @@
 // Watching through cuts, silence and restarts.
 #include "client/library/watch.h"
 
+#include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "core/base/error.h"
+#include "quant/v1/job_service.grpc.pb.h"
 #include "tests/client/library/server_test_base.h"
 
 namespace quant {
@@ -130,6 +132,33 @@ TEST_F(WatchTest, ASequenceOfTheFutureStartsOver) {
   const auto done = Watch(*client, job.name(), options);
   ASSERT_TRUE(done.ok()) << done.status();
   EXPECT_EQ(done->etag(), job.etag());
+}
+
+// Whatever is in between and has less patience than this client.
+class HastyService final : public v1::JobService::Service {
+ public:
+  grpc::Status WatchJob(grpc::ServerContext*, const v1::WatchJobRequest*,
+                        grpc::ServerWriter<WatchJobResponse>*) override {
+    ++calls;
+    return {grpc::StatusCode::DEADLINE_EXCEEDED, "too slow"};
+  }
+  std::atomic<int> calls = 0;
+};
+
+TEST(WatchDeadlineTest, OneThatComesAtOnceIsNotAskedForInALoop) {
+  HastyService service;
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
+                           &port);
+  builder.RegisterService(&service);
+  const auto server = builder.BuildAndStart();
+  const auto client = Client::Connect("127.0.0.1:" + std::to_string(port),
+                                      {.retry_for = milliseconds(500)});
+  const auto job = Wait(**client, "jobs/x", std::chrono::seconds(10));
+  EXPECT_EQ(job.status().code(), absl::StatusCode::kUnavailable)
+      << job.status();
+  EXPECT_LT(service.calls, 10);
 }
 
 TEST_F(WatchTest, AnUnknownJobIsAnAnswer) {
