@@ -1,5 +1,6 @@
 #include "server/api/grpc_status.h"
 
+#include <algorithm>
 #include <string>
 
 #include "absl/strings/cord.h"
@@ -28,16 +29,13 @@ size_t SequenceLength(absl::string_view text) {
   return length;
 }
 
-std::string CleanMessage(absl::string_view text) {
+// The beginning of `text` that fits, as valid UTF-8.
+std::string CleanBeginning(absl::string_view text) {
   std::string out;
-  const size_t total = text.size();
   while (!text.empty()) {
     const size_t length = SequenceLength(text);
     const size_t step = length == 0 ? 1 : length;
-    if (out.size() + step > kMaxMessageBytes) {
-      absl::StrAppend(&out, " ... (", total, " bytes in all)");
-      break;
-    }
+    if (out.size() + step > kMaxMessageBytes) break;
     if (length == 0) {
       out.push_back('?');
     } else {
@@ -45,6 +43,22 @@ std::string CleanMessage(absl::string_view text) {
     }
     text.remove_prefix(step);
   }
+  return out;
+}
+
+// A list ends with a whole line, and a line with a whole character.
+std::string CleanMessage(absl::string_view text) {
+  std::string out = CleanBeginning(text);
+  if (out.size() == text.size()) return out;
+  const size_t line = out.rfind('\n');
+  if (line == std::string::npos) {
+    absl::StrAppend(&out, " ... (", text.size(), " bytes in all)");
+    return out;
+  }
+  out.resize(line);
+  const auto more = std::count(text.begin() + line, text.end(), '\n');
+  absl::StrAppend(&out, "\nand ", more, more == 1 ? " line" : " lines",
+                  " more");
   return out;
 }
 

@@ -10,7 +10,8 @@
 namespace quant {
 
 // Messages are cut where the whole would not fit a peer's default limit on
-// metadata (8 KiB), and made valid UTF-8.
+// metadata (8 KiB), at the end of a line where there are several, and made
+// valid UTF-8. They say how much more there is.
 grpc::Status ToGrpcStatus(const absl::Status& status);
 
 }  // namespace quant
