@@ -120,9 +120,13 @@ class IntCodec final : public Codec {
                : std::min(lo, -hi / static_cast<float>(q_max_ - q_min_ - 1));
   }
 
-  // The least of the type that is not below; at least the smallest positive.
+  // At least the smallest positive one.
   static float StoredScale(double value, DType type) {
     const float nearest = std::max(static_cast<float>(value), 0x1p-149f);
+    // Between subnormal floats half a step is too much; near the largest ones
+    // the tie's code would stand for infinity.
+    const bool ordinary = std::isnormal(nearest) && nearest <= 0x1p120f;
+    if (type == DType::kF32 && ordinary) return nearest;
     const bool below = static_cast<double>(nearest) < value;
     return RoundScaleUp(
         below ? std::nextafter(nearest, std::numeric_limits<float>::infinity())

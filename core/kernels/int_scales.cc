@@ -17,7 +17,7 @@ namespace quant {
 // How positive floats are rounded upwards to a type with fewer bits, and the
 // range in which the result is a normal number of it.
 struct ScaleRounding {
-  uint32_t dropped;  // low bits
+  uint32_t dropped;  // low bits; none: rounded to nearest
   float least;
   float greatest;
 };
@@ -40,12 +40,13 @@ using DU = hn::Rebind<uint32_t, DD>;
 using DI = hn::Rebind<int32_t, DD>;
 constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(DD()));
 
-// The least value of the type >= value (positive).
+// The least value of the type >= value (positive); the nearest F32.
 HWY_INLINE hn::Vec<DF> Stored(const ScaleRounding& rounding,
                               hn::Vec<DD> value) {
   const DF df;
   const DU du;
   const hn::Vec<DF> nearest = hn::DemoteTo(df, value);
+  if (rounding.dropped == 0) return nearest;
   const auto bits = hn::BitCast(du, nearest);
   // 1 where the nearest float is below: the next one has the next code.
   const hn::Vec<DF> short_of = hn::DemoteTo(
