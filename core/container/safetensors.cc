@@ -110,7 +110,7 @@ absl::Status CheckHeaderLength(const File& file, absl::string_view head,
   uint64_t length = 0;
   if (head.size() == kLengthBytes) {
     length = LoadLength(head);
-    if (length <= kMaxSafetensorsHeaderBytes &&
+    if (length > 0 && length <= kMaxSafetensorsHeaderBytes &&
         static_cast<int64_t>(length) <= file_size - kLengthBytes) {
       return absl::OkStatus();
     }
@@ -123,7 +123,7 @@ absl::Status CheckHeaderLength(const File& file, absl::string_view head,
                      "header length"));
   }
   return ModelMalformed(
-      absl::StrCat(file.path(), ": the header has ", length, " bytes; at most ",
+      absl::StrCat(file.path(), ": the header has ", length, " bytes; 1 to ",
                    kMaxSafetensorsHeaderBytes, " and no more than the file's ",
                    file_size, " are allowed"));
 }

@@ -150,8 +150,8 @@ def check_int_errors(module, weights):
     steps = module.spread(module.scales).astype(np.float64)
     exact = (module.codes - module.spread(module.zero_points)) * steps
     error = np.abs(weights.astype(np.float64) - exact)
-    # A quotient rounded to F32 may fall on the other side of a tie: by at
-    # most the quotient's own rounding error.
+    # A quotient rounded to F32 may fall on the other side of a tie, and an F32
+    # scale is rounded to nearest: by at most such a rounding's error.
     slack = np.abs(weights) * 2.0**-23
     worst = (error - steps / 2 - slack).max()
     assert worst <= 0, f"{module.name}: {worst} beyond half a step"
