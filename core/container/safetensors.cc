@@ -123,9 +123,9 @@ absl::Status CheckHeaderLength(const File& file, absl::string_view head,
                      "header length"));
   }
   return ModelMalformed(
-      absl::StrCat(file.path(), ": the header has ", length, " bytes; 1 to ",
-                   kMaxSafetensorsHeaderBytes, " and no more than the file's ",
-                   file_size, " are allowed"));
+      absl::StrCat(file.path(), ": the header has ", length,
+                   " bytes; at least 1, at most ", kMaxSafetensorsHeaderBytes,
+                   " and no more than the file's ", file_size, " are allowed"));
 }
 
 // One entry of the header, as the reference writer spells it.

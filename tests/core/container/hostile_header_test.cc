@@ -64,8 +64,8 @@ std::vector<Case> LengthCases() {
   return {
       {"Empty", "", "has 0 bytes"},
       {"SevenBytes", "\x01\x02\x03\x04\x05\x06\x07", "has 7 bytes"},
-      {"LengthOnly", LengthBytes(0), "not JSON"},
-      {"LengthZero", SafetensorsBytes("", 4), "not JSON"},
+      {"LengthOnly", LengthBytes(0), "header has 0 bytes"},
+      {"LengthZero", SafetensorsBytes("", 4), "header has 0 bytes"},
       {"LengthTwoTo63", LengthBytes(uint64_t{1} << 63) + "{}",
        "9223372036854775808"},
       {"LengthAllOnes", LengthBytes(~uint64_t{0}) + "{}", "at most"},
