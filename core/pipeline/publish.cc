@@ -122,8 +122,7 @@ absl::StatusOr<std::optional<std::string>> TakePublished(
   QUANT_ASSIGN_OR_RETURN(const std::string path, TargetPath(output_dir));
   const std::string work_dir = WorkDirectoryOf(path);
   const auto text = ReadFile(JoinPath(work_dir, kMarkName), kMaxMarkBytes);
-  if (absl::IsNotFound(text.status())) return std::nullopt;
-  QUANT_RETURN_IF_ERROR(text.status());
+  if (!text.ok()) return std::nullopt;
   const std::vector<std::string> parts =
       absl::StrSplit(*text, absl::MaxSplits('\n', 3));
   if (parts.size() != 4 || parts[0] != fingerprint) return std::nullopt;
