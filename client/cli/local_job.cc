@@ -11,6 +11,7 @@
 #include "client/cli/job_output.h"
 #include "client/cli/progress.h"
 #include "core/base/bytes.h"
+#include "core/base/digest.h"
 #include "core/base/error.h"
 #include "core/base/file.h"
 #include "core/base/status_macros.h"
@@ -76,7 +77,9 @@ absl::StatusOr<int> LocalJob::Run(const std::string& model,
   for (const std::string& note : local.plan.notes) {
     std::cerr << "quantctl: note: " << Printable(note) << "\n";
   }
-  fingerprint_ = local.plan.fingerprint;
+  // Gates are of the spec alone: a verdict on others is not to be repeated.
+  fingerprint_ = absl::StrCat(local.plan.fingerprint, " ",
+                              Xxh3Hex(spec_.SerializeAsString()));
   QUANT_ASSIGN_OR_RETURN(const std::optional<std::string> published,
                          TakePublished(output_, fingerprint_));
   if (published) return FinishedBefore(*published);

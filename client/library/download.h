@@ -33,8 +33,8 @@ struct DownloadReport {
 // parts are hashed again and continued, complete files with the right digest
 // are skipped.
 //
-// Memory is flat: some chunks of the server's, about 1 MiB each. Hashing and
-// writing overlap with receiving.
+// Memory is flat: some chunks of the server's, about 1 MiB each. Hashing
+// overlaps with receiving and writing.
 //
 // DATA_LOSS DIGEST_MISMATCH when a file arrives broken twice. NOT_FOUND
 // ARTIFACT_NOT_FOUND. CANCELLED after a stop. UNAVAILABLE when nothing came for

@@ -36,15 +36,18 @@ class Walk {
     for (const DirEntry& entry : entries) {
       const std::string path =
           folder.empty() ? entry.name : JoinPath(folder, entry.name);
-      const bool link = IsLink(JoinPath(root_, path));
-      if (entry.is_directory && !link) {
+      if (IsLink(JoinPath(root_, path))) {
+        contents_.foreign.push_back(path);
+        continue;
+      }
+      if (entry.is_directory) {
         QUANT_RETURN_IF_ERROR(Into(path));
         continue;
       }
       QUANT_ASSIGN_OR_RETURN(const bool complete, IsComplete(path, entry));
-      if (complete && !link) {
+      if (complete) {
         contents_.complete.insert(path);
-      } else if (link || !IsPart(path)) {
+      } else if (!IsPart(path)) {
         contents_.foreign.push_back(path);
       }
     }

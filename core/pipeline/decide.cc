@@ -278,10 +278,10 @@ class Decider {
                       "\nlet one rule cover all of it alike");
     }
     if (!problems_.empty()) {
-      absl::StrAppend(
-          &why, why.empty() ? "" : "\n", "scheme \"", request_.scheme.name,
-          "\" does not fit ", problems_.size(),
-          " of this model's tensors:", Listed(problems_), "\n", Remedy());
+      absl::StrAppend(&why, why.empty() ? "" : "\n", "scheme \"",
+                      request_.scheme.name, "\" does not fit ",
+                      problems_.size(), " of this model's tensors; ", Remedy(),
+                      ":", Listed(problems_));
     }
     if (why.empty() && ChangesNothing()) {
       why = absl::StrCat(

@@ -22,7 +22,7 @@ struct Publication {
   std::string output_dir;  // where the result goes
   bool overwrite = false;
   bool sync = true;
-  std::string fingerprint = {};  // of the plan
+  std::string fingerprint = {};  // of the plan and all that the report tells
   std::string report = {};       // what TakePublished will answer
   // Called when the result is in its place.
   std::function<void()> placed = {};
@@ -34,8 +34,8 @@ struct Publication {
 absl::Status PublishOutputs(const ExecuteResult& result,
                             const Publication& publication);
 
-// When an earlier run of the plan with this fingerprint was interrupted after
-// its result was in its place: does what was left to do and answers its report.
+// When an earlier run with this fingerprint was interrupted after its result
+// was in its place: does what was left to do and answers its report.
 absl::StatusOr<std::optional<std::string>> TakePublished(
     const std::string& output_dir, const std::string& fingerprint);
 

@@ -20,10 +20,10 @@ inline constexpr int64_t kCopyTileBytes = 1 << 18;
 // Tiles are handed out and written together up to so many bytes of output: the
 // kernel takes few large pieces in less time than many small ones.
 inline constexpr int64_t kRunBytes = 1 << 20;
-// Those of all threads that may wait for the thread that writes.
-inline constexpr int64_t kMaxUnwrittenBytes = 4 << 20;
 // And read together up to so many bytes of source.
 inline constexpr int64_t kReadAheadBytes = 1 << 20;
+// Output of all threads that may wait for the one that writes.
+inline constexpr int64_t kMaxUnwrittenBytes = 4 << 20;
 
 // A tensor as rows. A tensor that is only copied is rows of one byte.
 struct Tiling {
